@@ -11,18 +11,22 @@ from floqzoo.sweeps.study_sweep import SCALES
 
 
 MEASURED = "2026-11-27 and 2026-11-28"
+LATER = "2026-11-30"
 INTRODUCTION = """# What flow matching brings: measured
 
 <!-- Written by docs/generate.py from docs/studies. -->
 
 The papers on flow-matching critics ([floq](https://arxiv.org/abs/2509.06863), [its analysis](https://arxiv.org/abs/2603.04333))
 make claims about why these critics work. Each study on this page tests one of the claims on a maze whose values are known
-exactly. The error of a critic can therefore be measured directly, and does not have to be inferred from success rates.
+exactly. The error of a critic can therefore be measured directly, and does not have to be inferred from success rates. One
+more study tests a claim of [TD-Flow](https://arxiv.org/abs/2503.09817) on a chain whose [successor
+measures](#successor-measures) are known exactly.
 
 {summary}
 
-**Scale.** These are small experiments. The task is a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells. Unless
-stated otherwise, networks have two layers of 64 units, and agents are trained for 4,000 updates. Every variant is trained with
+**Scale.** These are small experiments. Except for successor measures, the task is a
+[`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells, networks have two layers of 64 units unless stated otherwise, and
+agents are trained for 4,000 updates. Every variant is trained with
 {seeds} seeds. A verdict applies only to this maze and these sizes; the papers' experiments use OGBench, networks of four layers
 of 512 units, and 2M updates. In this maze, the policy is exactly greedy over four actions, and the data cover all states and
 actions (except where data are scarce on purpose). None of the studies therefore tests offline policy extraction.
@@ -42,17 +46,19 @@ scale.
 **Statistics.** Each study compares several variants, called arms, which are paired by seed. An effect is the interquartile mean
 over seeds of the difference that a statement is about, with its 95 % bootstrap interval. *Reproduced* means that the interval
 is above 0. *Not reproduced* means that it is below 0, so the opposite of the statement was measured. *Undecided* means that the
-interval includes 0. There are {statements} statements. On average, at least one in twenty such intervals misses the true value,
-and with few seeds [even more of them](results.md#what-the-intervals-say) do.
+interval includes 0. A statement that something is at most 0.05 worse has this margin: its interval is compared with -0.05
+instead of 0. The margins were chosen after the measurements. There are {statements} statements. On average, at least one in
+twenty such intervals misses the true value, and with few seeds [even more of them](results.md#what-the-intervals-say) do.
 
 **Score.** The score of a policy is its return from a random cell, scaled so that the best policy has a score of 1 and a random
 policy a score of 0. The returns of both are known exactly. The error of Q is measured in units of return. Values lie between
 -13 and 0, with a standard deviation of 3.7 over states and actions.
 
-The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies.
-`floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study takes 3 to 21 minutes on a machine shared
-with other work. `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements.
-The same claims [can be tested on OGBench](#on-ogbench).
+The measurements were made on {date}, and those of successor measures on {later}, on 2 cores with Python 3.11 and jax 0.10.2.
+`floqzoo study` lists the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study of the
+maze takes 3 to 21 minutes on a machine shared with other work, and successor measures took 45 minutes on a slower one.
+`floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims
+[can be tested on OGBench](#on-ogbench).
 """
 
 ON_OGBENCH = """## The claims on OGBench {{ #on-ogbench }}
@@ -135,12 +141,15 @@ def summary_table(folder: Path, page: str) -> str:
     return markdown_table(["claim", "statements"], rows)
 
 
+def _title(study: Study) -> str:
+    return study.name.replace("_", " ").capitalize()
+
+
 def section(study: Study, table: Table) -> str:
     """One claim."""
-    title = study.name.replace("_", " ").capitalize()
     results = markdown_table(*result_table(study, table)).replace("\n", "\n    ")
     return (
-        f"## {title} {{ #{study.name.replace('_', '-')} }}\n\n"
+        f"## {_title(study)} {{ #{study.name.replace('_', '-')} }}\n\n"
         f"> {study.claim}\n\n{study.design}\n\n"
         f"{markdown_table(*verdict_table(judge(study, table)))}\n\n"
         f"![Results of the study {study.name}](../studies/{study.name}/{study.name}.png)\n\n"
@@ -158,6 +167,7 @@ def claims_page(folder: Path) -> str:
         seeds=studies[0].settings.seeds,
         statements=sum(len(study.statements) for study in studies),
         date=MEASURED,
+        later=LATER,
     )
     return "\n".join([introduction, *(section(study, found[study.name]) for study in studies), on_ogbench()])
 

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import binomtest
 
 import floqzoo as fz
 from floqzoo.runs import find_recipe
@@ -40,9 +41,9 @@ def succeeds(agent, world, start, goal):
 
 
 def row(name, successes):
-    """The mean of the successes and its standard error, in per cent."""
-    rate = np.mean(successes)
-    return f"{name} {100 * rate:.0f} ± {100 * np.sqrt(rate * (1 - rate) / len(successes)):.0f} %"
+    """The mean of the successes and its 95 % Wilson interval, in per cent."""
+    low, high = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(method="wilson")
+    return f"{name} {100 * np.mean(successes):.0f} [{100 * low:.0f}, {100 * high:.0f}] %"
 
 
 def main(directory):

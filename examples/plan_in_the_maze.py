@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.stats import binomtest
 
 import floqzoo as fz
 from floqzoo.learner import GeometricFuture, ScannedUpdate, UniformBatches, agent_of, build_agents, update_keys
@@ -200,9 +201,9 @@ def successes(family, measures, worlds, states, seed):
 
 
 def row(name, found):
-    """The success rate and its standard error."""
-    rate = np.mean(found)
-    return f"{name}: {100 * rate:.0f} ± {100 * np.sqrt(rate * (1 - rate) / len(found)):.0f} %"
+    """The success rate and its 95 % Wilson interval, in per cent."""
+    low, high = binomtest(int(np.sum(found)), len(found)).proportion_ci(method="wilson")
+    return f"{name}: {100 * np.mean(found):.0f} [{100 * low:.0f}, {100 * high:.0f}] %"
 
 
 def main(seeds, runs):

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.figures import WIDTH, legend_below, method_colours, new_figure, save_figure, styled, ticks_at
-from floqzoo.studies.critic_lab import LabSettings
 from floqzoo.studies.report import markdown_table, number, read_rows, read_table, write_rows
 from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquartile_mean
 
@@ -98,11 +97,13 @@ class Statement:
     - `effect`: A function that computes the effect size for each seed from the `Table` of one task; positive if the
       statement holds.
     - `unit`: The unit of the effect.
+    - `margin`: How far the effect may lie below 0 if the statement says that something is not worse, or no different.
     """
 
     text: str
     effect: Effect
     unit: str
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Verdict:
     """The verdict on a statement, with the effect size.
 
     - `effect`: The interquartile mean over tasks and seeds with its 95 % bootstrap interval, stratified by task.
-    - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below 0, and
-      "undecided" otherwise.
+    - `verdict`: "reproduced" if the interval lies above minus the margin of the statement, "not reproduced" if it lies
+      below, and "undecided" otherwise.
     """
 
     statement: Statement
@@ -175,11 +176,12 @@ class RunExperiment(Experiment):
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Experiment):
-    """A claim, and the experiments that test it: in the maze of `critic_lab`, and on OGBench.
+    """A claim, and the experiments that test it: on a task with exact values, such as the maze of `critic_lab`, and on
+    OGBench.
 
     - `name`: The name in `floqzoo study NAME`.
     - `claim`: The claim, in one or two sentences.
-    - `settings`: The default settings in the maze, shared by all arms.
+    - `settings`: The default settings, shared by all arms: a dataclass with the fields `seeds` and `updates`.
     - `trials`: A function from settings to a mapping from names to trials. A trial is a function that returns its
       measurements, and does not depend on other trials.
     - `runs`: The experiment on OGBench; None if recipes cannot make the measurements.
@@ -187,8 +189,8 @@ class Study(Experiment):
 
     name: str
     claim: str
-    settings: LabSettings
-    trials: Callable[[LabSettings], Mapping[str, Callable[[], list[Measurement]]]]
+    settings: Any
+    trials: Callable[[Any], Mapping[str, Callable[[], list[Measurement]]]]
     runs: RunExperiment | None = None
 
 
@@ -198,8 +200,9 @@ def judge(experiment: Experiment, table: Table) -> list[Verdict]:
     for statement in experiment.statements:
         effects = [statement.effect(of_task) for of_task in table.by_task.values()]
         effect = bootstrap_interval(interquartile_mean, effects)
-        reproduced = "reproduced" if effect.low > 0 else "not reproduced" if effect.high < 0 else "undecided"
-        verdicts.append(Verdict(statement, effect, reproduced))
+        least = -statement.margin
+        verdict = "reproduced" if effect.low > least else "not reproduced" if effect.high < least else "undecided"
+        verdicts.append(Verdict(statement, effect, verdict))
     return verdicts
 
 
@@ -207,7 +210,7 @@ MEASUREMENTS, SETTINGS = "measurements.csv", "settings.csv"
 
 
 def run_study(
-    study: Study, settings: LabSettings, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
+    study: Study, settings: Any, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
 ) -> Table:
     """Runs a study, and returns all its measurements.
 

@@ -150,6 +150,14 @@ class TestStudy:
         found = judge(study_of(dict, [statement]), table)[0]
         assert found.verdict == verdict and abs(found.effect.value - shift) < 0.1
 
+    @pytest.mark.parametrize(
+        ("shift", "verdict"), [(-0.1, "reproduced"), (-0.5, "undecided"), (-0.9, "not reproduced")]
+    )
+    def test_a_statement_with_a_margin_allows_for_an_effect_below_zero(self, shift, verdict):
+        table = Table(rows_of({("a", 0.0): list(shift + np.linspace(-0.1, 0.1, 12))}))
+        statement = Statement("a is at most 0.5 below 0", lambda table: table.of("a", 0, "m"), "", margin=0.5)
+        assert judge(study_of(dict, [statement]), table)[0].verdict == verdict
+
     @pytest.mark.slow
     def test_an_interrupted_study_goes_on_and_a_finished_one_trains_nothing(self, tmp_path):
         calls = []

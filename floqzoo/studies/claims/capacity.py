@@ -66,7 +66,9 @@ SMALL = {
 
 def run_variants(scale: str) -> list[Variant]:
     """Returns floq, FQL, and FQL with larger critics."""
-    plain = [Variant(arm=name, recipe=name) for name in ("floq", "fql")]
+    # FQL's preset `matched_flops` costs as much as floq with K = 8.
+    floq_fields = {"agent.critic_flow_steps": 8} if scale == "paper" else {}
+    plain = [Variant(arm="floq", recipe="floq", fields=floq_fields), Variant(arm="fql", recipe="fql")]
     if scale == "paper":
         return plain + [Variant(arm=arm, recipe="fql", preset=preset) for arm, preset in PRESETS.items()]
     return plain + [Variant(arm=arm, recipe="fql", fields=fields) for arm, fields in SMALL.items()]
@@ -74,8 +76,8 @@ def run_variants(scale: str) -> list[Variant]:
 
 RUNS = RunExperiment(
     design="floq, FQL, and FQL with larger critics: as many parameters as floq's critics, as many FLOPs per update, or "
-    "residual networks. At the scale `paper`, these are FQL's presets `ensemble`, `matched_flops` and `residual`, and the "
-    "tasks are those for which floq's code has residual critics.",
+    "residual networks. At the scale `paper`, these are FQL's presets `ensemble`, `matched_flops` and `residual`, floq uses "
+    "K = 8, to which `matched_flops` refers, and the tasks are those for which floq's code has residual critics.",
     level=None,
     variants=run_variants,
     tasks=("antmaze-giant-navigate-singletask-task1-v0", "humanoidmaze-large-navigate-singletask-task1-v0"),

@@ -67,7 +67,8 @@ STUDY = Study(
     claim="More integration steps during training help, but using more steps at test time than during training does not.",
     design="This study trains floq with K Euler steps, both in its TD targets and in the targets of the distilled critic. "
     "After training, the same flows are integrated with other values of K. The policy acts according to the distilled "
-    "critic, so its score depends only on the value of K during training.",
+    "critic, so its score depends only on the value of K during training. The noise interval is wider than in the other "
+    "studies (κ = 0.5), so that paths are curved.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
     runs=RUNS,
@@ -85,9 +86,10 @@ STUDY = Study(
             "of the score",
         ),
         Statement(
-            "A flow trained with K = 8 does not have a smaller error when it is tested with K = 32.",
+            "The error of a flow trained with K = 8 is at most 0.05 smaller when it is tested with K = 32.",
             lambda table: table.of("K = 8 in training", 32, "error") - table.of("K = 8 in training", 8, "error"),
             "units of return",
+            margin=0.05,
         ),
     ],
     log_level=True,

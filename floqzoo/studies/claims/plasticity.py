@@ -123,8 +123,11 @@ STUDY = Study(
     claim="Flow matching learns plastic features: if the features are frozen part-way through training, they can still fit "
     "later targets. The features of monolithic critics cannot.",
     design="After a given share of the training, this study freezes all layers of each network except the last linear layer. "
-    "This includes the layers of floq's distilled critic. If the share is 0, the features are random; if it is 1, they are "
-    "never frozen. With fixed targets, floq is regressed onto the exact optimal Q from the first update on.",
+    "If the share is 0, the features are random; if it is 1, they are never frozen, and their rank and the share of dormant "
+    "units are those at the end of the training. Because frozen features no longer change, those of the other rows are also "
+    "the values at the moment of freezing. floq's policy acts according to its distilled critic, which is a monolithic network "
+    "whose features are frozen, too: the score of floq's policy therefore does not show whether the features of the flow are "
+    "plastic, but the error of Q does. With fixed targets, floq is regressed onto the exact optimal Q from the first update on.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{arm}-{moment:g}": partial(trial, arm, moment, settings)

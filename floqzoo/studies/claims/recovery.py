@@ -140,10 +140,12 @@ STUDY = Study(
     "standard deviation of Q over states and actions. In a monolithic network, Gaussian noise is added to the "
     "pre-activations of a layer instead. The standard deviation of this noise is the same fraction of the standard deviation "
     "of the pre-activations. An error of 1 means that the perturbation reaches the output unchanged. Each kind of critic is "
-    "trained twice: on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. With κ "
-    "= 0.1, the initial noise lies in an interval of width 2. The shifts are about 0.4, 1.1 and 3.7, so only the largest "
-    "exceeds the width of the interval. We did not try a wider interval. The noise that is added to the units of a layer is "
-    "independent, and later layers partly average it out, so the two kinds of perturbation are similar but not equivalent.",
+    "trained twice: on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. The "
+    "shifts are about 0.4, 1.1 and 3.7. For a fixed target, the states at time t that occur in training lie in an interval "
+    "whose width is 1 - t times that of the noise interval. With κ = 0.1, this width is 2 at t = 0 and 1 at t = 0.5, so that "
+    "mainly the smallest shift leads to states that occur in training. We did not try a wider interval. The noise that is "
+    "added to the units of a layer is independent, and later layers partly average it out, so the two kinds of perturbation "
+    "are similar but not equivalent.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
         f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
