@@ -57,7 +57,7 @@ from plant_faults import PROCESSES, run_pytest
 
 MEMORY = 8 * 2**30
 """Bytes that the tests of a mutant may use."""
-PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
+PACKAGES = {"update_rules": "agent", "phased_update": "agent", "hyperparameter": "agent", "studies": "results"}
 FOLDERS = {"agent": "tests/test_", "learner": "tests/training/", "runs": "tests/training/"}
 """Where the tests of a package are, if not in the folder of its name."""
 
