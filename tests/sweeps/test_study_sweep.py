@@ -74,7 +74,8 @@ def store(trial, metrics, step=None):
     """The files of a run with one evaluation, with the metrics of each seed."""
     trial.directory.mkdir(parents=True)
     config = trial.config
-    flags = {"recipe": "floq", "env_name": config.env_name, "seed": config.seed, "seeds": config.seeds}
+    names = ("env_name", "seed", "seeds", "offline_steps", "online_steps")
+    flags = {"recipe": "floq"} | {name: getattr(config, name) for name in names}
     for name, content in {"flags": flags, "data": {}, "machine": {"format": FORMAT}}.items():
         (trial.directory / f"{name}.json").write_text(json.dumps(content))
     step = config.total_steps if step is None else step

@@ -285,9 +285,9 @@ CRITICS = (
     Fault(
         "Q is the output of the flow",
         RETURN,
-        "self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z)",
+        "solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z)",
         "self.solver.solve(lambda t, x: field.velocity(t, x, code), z, zero, one)",
-        (f"{RETURNS}::test_q_is_one_step_from_the_noise_and_not_the_output_of_the_flow",),
+        (f"{RETURNS}::test_q_is_one_euler_step_from_the_noise_and_not_the_output_of_the_flow",),
     ),
     Fault(
         "the confidence is that of the online flows",
