@@ -56,7 +56,7 @@ policy a score of 0. The returns of both are known exactly. The error of Q is me
 
 The measurements were made on {date}, and those of successor measures on {later}, on 2 cores with Python 3.11 and jax 0.10.2.
 `floqzoo study` lists the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study of the
-maze takes 3 to 21 minutes on a machine shared with other work, and successor measures took 45 minutes on a slower one.
+maze takes 3 to 21 minutes on a machine shared with other work, and successor measures took 55 minutes on a slower one.
 `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims
 [can be tested on OGBench](#on-ogbench).
 """
