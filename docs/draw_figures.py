@@ -22,7 +22,7 @@ from floqzoo.studies import (
     measure_evaluation,
     value_paths,
 )
-from floqzoo.studies.claims import study_named, study_names
+from floqzoo.studies.claims import study_named
 from floqzoo.studies.future_report import FuturePoint, draw_futures
 from floqzoo.studies.report import read_table
 from floqzoo.studies.study import MEASUREMENTS, Measurement, Table, draw_study
@@ -89,7 +89,11 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/own_data": partial(draw_runs, "pendulum"),
     "figures/value_paths": partial(draw_table, value_paths.PathPoint, value_paths.draw),
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
-    **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
+    **{
+        f"studies/{folder.name}/{folder.name.partition('-')[0]}": draw_measurements  # STUDY, or STUDY-SCALE
+        for folder in DOCS.glob("studies/*")
+        if (folder / MEASUREMENTS).exists()
+    },
     "studies/measures_cube/errors": draw_measures,
     "studies/measures_pointmaze/errors": draw_measures,
     "studies/measures_pointmaze/futures": partial(draw_table, FuturePoint, measure_evaluation.draw_maps),
