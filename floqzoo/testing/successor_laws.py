@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.scipy.stats import multivariate_normal
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
@@ -17,6 +19,10 @@ from floqzoo.testing.independent_rows import assert_rows_draw_independently
 from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
 
 
+COUNT = 512
+"""The number of futures whose densities are compared."""
+
+
 def futures_have_the_shape_of_observations(measure: SuccessorMeasure, example: Example) -> None:
     """`sample_futures` returns `count` finite observations, and is deterministic given its key."""
     futures = compiled(_futures, measure, example.observation, example.action, example.key)
@@ -27,9 +33,48 @@ def futures_have_the_shape_of_observations(measure: SuccessorMeasure, example: E
 
 def futures_are_possible(measure: SuccessorMeasure, example: Example) -> None:
     """`log_prob` returns a scalar, which is finite for futures that are sampled from the measure."""
-    log_probs = compiled(_log_probs, measure, example.observation, example.action, example.key)
-    assert log_probs.shape == (3,), f"shape {log_probs.shape[1:]} of one log-density"
+    _, log_probs = compiled(_futures_and_log_probs, measure, example.observation, example.action, example.key)
+    assert log_probs.shape == (3, COUNT), f"shape {log_probs.shape[2:]} of one log-density"
     assert np.isfinite(log_probs).all(), f"log-densities {log_probs}"
+
+
+def each_key_draws_different_futures(measure: SuccessorMeasure, example: Example) -> None:
+    """Different keys give different futures."""
+    keys = jax.random.split(example.key)
+    first, second = (compiled(_futures, measure, example.observation, example.action, key) for key in keys)
+    assert (first != second).any(), f"futures {first} from two keys"
+
+
+def density_of_futures_integrates_to_one(measure: SuccessorMeasure, example: Example) -> None:
+    r"""`log_prob` is the log-density $\log p$ of the futures that `sample_futures` draws.
+
+    This is checked with $E[q(X) / p(X)] = 1$, where the $X$ are futures, and $q$ is the density of a normal
+    distribution that is narrower than theirs. Because the two methods may use different solvers, the mean over 512
+    futures may differ from 1 by 0.1 for each coordinate, and by four standard errors.
+    """
+    futures, log_probs = compiled(_futures_and_log_probs, measure, example.observation, example.action, example.key)
+    ratios = np.exp(_normal_log_probs(futures, 0.5) - log_probs[0])
+    error = 4 * ratios.std() / np.sqrt(ratios.size) + 0.1 * example.observation.size
+    assert abs(ratios.mean() - 1) < error, f"mean ratio {ratios.mean()} of the densities"
+
+
+def futures_are_likelier_where_they_come_from(measure: SuccessorMeasure, example: Example) -> None:
+    r"""On average, futures of $(s, a)$ are at least as likely under $m(\cdot | s, a)$ as under $m(\cdot | -s, a)$, under
+    $m(\cdot | s, -a)$ and under a normal distribution with their mean and covariance, by Gibbs' inequality.
+
+    Moreover, `log_prob` depends on $s$ and on $a$ if and only if the futures of one key do. Because `log_prob` and
+    `sample_futures` may use different solvers, the mean difference of the log-densities of 512 futures may be as low as
+    -0.1 for each coordinate, minus four standard errors.
+    """
+    observation, action = example.observation, example.action
+    futures, (own, *others) = compiled(_futures_and_log_probs, measure, observation, action, example.key)
+    for other in (*others, _normal_log_probs(futures, 1.0)):
+        gain = own - other
+        least = -4 * gain.std() / np.sqrt(gain.size) - 0.1 * observation.size
+        assert gain.mean() > least, f"log-density lower by {-gain.mean()} than under another distribution"
+    for (s, a), other in zip(_opposites(observation, action), others, strict=True):
+        moved = compiled(_many_futures, measure, s, a, example.key) != futures
+        assert moved.any() == (own != other).any(), f"of the futures and their density, one depends on {s} and {a}"
 
 
 def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, example: Example) -> None:
@@ -106,9 +151,26 @@ def _futures(measure: SuccessorMeasure, observation, action, key):
     return measure.sample_futures(observation, action, 3, key)
 
 
-def _log_probs(measure: SuccessorMeasure, observation, action, key):
-    futures = measure.sample_futures(observation, action, 3, key)
-    return jax.vmap(lambda future: measure.log_prob(future, observation, action))(futures)
+def _many_futures(measure: SuccessorMeasure, observation, action, key):
+    return measure.sample_futures(observation, action, COUNT, key)
+
+
+def _opposites(observation, action):
+    return (-observation, action), (observation, -action)
+
+
+def _futures_and_log_probs(measure: SuccessorMeasure, observation, action, key):
+    """Many futures, and their log-densities at their own condition and at each opposite one."""
+    futures = _many_futures(measure, observation, action, key)
+    conditions = jax.tree.map(lambda *rows: jnp.stack(rows), (observation, action), *_opposites(observation, action))
+    log_probs = jax.vmap(lambda s, a: jax.vmap(lambda future: measure.log_prob(future, s, a))(futures))(*conditions)
+    return futures, log_probs
+
+
+def _normal_log_probs(futures, scale: float):
+    """The log-densities of futures under a normal distribution with their mean and `scale` times their covariance."""
+    mean, covariance = futures.mean(axis=0), scale * np.atleast_2d(np.cov(futures, rowvar=False))
+    return jax.vmap(lambda x: multivariate_normal.logpdf(x, mean, covariance))(futures)
 
 
 def _loss_and_gradient(key, measure: SuccessorMeasure, batch: Transition):
@@ -160,7 +222,10 @@ def _aimed_regression(target: SuccessorTarget, step, t, key):
 
 successor_measure_laws = (
     futures_have_the_shape_of_observations,
+    each_key_draws_different_futures,
     futures_are_possible,
+    density_of_futures_integrates_to_one,
+    futures_are_likelier_where_they_come_from,
     successor_loss_is_a_number_with_a_gradient,
     successor_loss_draws_for_each_row,
 )

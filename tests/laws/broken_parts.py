@@ -275,15 +275,18 @@ POLICIES = {
 
 
 class Measure:
-    """A sound successor measure: standard normal, whatever is done."""
+    """A sound successor measure: normal, around a point that depends on state and action."""
 
     discount = 0.9
 
+    def centre(self, observation, action):
+        return 2 * observation + jnp.resize(3 * action, observation.shape)
+
     def sample_futures(self, observation, action, count, key):
-        return normal(key, (count, observation.size))
+        return self.centre(observation, action)[None] + normal(key, (count, observation.size))
 
     def log_prob(self, future, observation, action):
-        return fz.GaussianPrior().log_prob(future)
+        return fz.GaussianPrior().log_prob(future - self.centre(observation, action))
 
     def successor_loss(self, batch, target, agent, key):
         return jnp.zeros(()), None
@@ -292,6 +295,13 @@ class Measure:
 SUCCESSOR_MEASURES = {
     "futures_have_the_shape_of_observations": {
         "sample_futures": lambda self, s, a, count, key: normal(key, (count, 2))
+    },
+    "each_key_draws_different_futures": {"sample_futures": lambda self, s, a, count, key: jnp.tile(s, (count, 1))},
+    "density_of_futures_integrates_to_one": {
+        "log_prob": lambda self, future, s, a: fz.GaussianPrior(0.0, 1.5).log_prob(future - self.centre(s, a))
+    },
+    "futures_are_likelier_where_they_come_from": {
+        "log_prob": lambda self, future, s, a: fz.GaussianPrior().log_prob(future - self.centre(s, -a))
     },
     "futures_are_possible": {"log_prob": lambda self, future, s, a: jnp.full((), -jnp.inf)},
     "successor_loss_is_a_number_with_a_gradient": {"successor_loss": without_a_sound},
