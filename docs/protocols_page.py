@@ -59,6 +59,8 @@ GROUPS = {
         protocols.ActsFromNoise,
         protocols.ActsForLatent,
         protocols.ScoresForLatent,
+        protocols.PredictsFutures,
+        protocols.HasFutureKind,
         protocols.HasPhases,
         protocols.HasFeatures,
     ),

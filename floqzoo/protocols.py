@@ -24,6 +24,7 @@ from floqzoo.records import (
     ActionDraw,
     ActorCritic,
     FrozenAgent,
+    FutureKind,
     PathPoint,
     Stateful,
     StepCount,
@@ -489,6 +490,41 @@ class SuccessorMeasure(Protocol):
 
 
 @runtime_checkable
+class HasFutureKind(Protocol):
+    """Optional capability of a successor measure: it says which futures it contains.
+
+    Without it, the futures are taken to start at the next state and to be those of the agent's policy.
+    """
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures."""
+        ...
+
+
+@runtime_checkable
+class PredictsFutures(HasFutureKind, Protocol):
+    """Optional capability of a critic: it samples future states, which `floqzoo inspect` compares with episodes."""
+
+    @property
+    def reward(self) -> "RewardModel | None":
+        """The model of the reward with which the critic computes values from futures; None if it has no such model."""
+        ...
+
+    def predict_futures(
+        self,
+        observation: Observation,
+        action: Action,
+        states: Float[Array, "states observation"],
+        count: int,
+        key: Key,
+    ) -> Float[Array, "count observation"]:
+        """Draws `count` futures. A critic that only knows densities relative to the data chooses from `states`, which
+        are states of the data, and returns NaN if the density is positive at none of them."""
+        ...
+
+
+@runtime_checkable
 class SuccessorTarget(Protocol):
     """The regression target of a successor measure for future states beyond the next state."""
 
@@ -723,7 +759,8 @@ def require_protocol(name: str, part: object, protocol: type) -> None:
 
     **Raises** `TypeError` if it lacks any of them; the message lists the missing methods.
     """
-    methods = [method for method in vars(protocol) if not method.startswith("_")]
+    kinds = [kind for kind in reversed(protocol.__mro__) if getattr(kind, "_is_protocol", False)]
+    methods = [method for kind in kinds for method in vars(kind) if not method.startswith("_")]
     missing = [method for method in methods if not hasattr(part, method)]
     if missing:
         raise TypeError(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Real
 
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter
 from floqzoo.typing import Action, Array, Key, Metrics, Observation, Point
 
 
@@ -38,6 +39,19 @@ class ActionDraw(eqx.Module):
 
     action: Float[Array, "*batch action"]
     log_prob: Float[Array, "*batch"]
+
+
+class FutureKind(eqx.Module):
+    r"""Says which futures a successor measure contains.
+
+    - `discount`: The discount $\gamma$ of the measure, in [0, 1).
+    - `of_data`: Whether the futures are those of the policy that generated the data, instead of the agent's policy.
+    - `from_current`: Whether the futures start at the current state, instead of the next one.
+    """
+
+    discount: Hyperparameter = eqx.field(converter=hyperparameter)
+    of_data: bool = eqx.field(static=True, default=False)
+    from_current: bool = eqx.field(static=True, default=False)
 
 
 class StepCount(eqx.Module):

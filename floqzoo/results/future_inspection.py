@@ -9,24 +9,24 @@ import jax
 import numpy as np
 
 from floqzoo.learner.seeds import SeedUse, seed_key
-from floqzoo.protocols import Task
+from floqzoo.protocols import PredictsFutures, Task
 from floqzoo.results.environment import require_states
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.run_data import task_of
 from floqzoo.runs.stored_run import StoredRun, named_task
-from floqzoo.studies.future_model import FutureModel, predicts_futures
+from floqzoo.studies.future_model import FutureModel
 from floqzoo.studies.future_report import FutureReport, future_report, plane_of, rollouts_of
 from floqzoo.tasks.own_task import task_label
 from floqzoo.tasks.sharded_dataset import excerpt_of
 
 
 def has_successor_measure(run: StoredRun, recipe: Recipe) -> bool:
-    """Returns whether the critic of a run's agent is based on a successor measure.
+    """Returns whether the critic of a run's agent predicts futures.
 
     **Raises** the same errors as `StoredRun.builder`.
     """
-    return predicts_futures(eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic)
+    return isinstance(eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic, PredictsFutures)
 
 
 def inspect_futures(
@@ -59,7 +59,7 @@ def inspect_futures(
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist;
     `ValueError` in these cases:
 
-    - The critic of the run is not based on a successor measure, or the run was trained on pixels.
+    - The critic of the run does not predict futures, or the run was trained on pixels.
     - The run uses your own task, but `task` is None or has no environment to play in.
     - `episodes` is out of range, or an episode is too short.
     """
@@ -68,8 +68,8 @@ def inspect_futures(
     seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
     recipe = recipe or find_recipe(run.recipe_name)
     agent = run.agent(recipe, seed, step)
-    if not predicts_futures(agent.critic):
-        raise ValueError(f"there is no successor measure in {run.directory}, a run of {run.recipe_name}.")
+    if not isinstance(agent.critic, PredictsFutures):
+        raise ValueError(f"the critic of {run.directory}, a run of {run.recipe_name}, does not predict futures.")
     loaded = task_of(run, dataset_path, named_task(run, task))
     model = FutureModel.of(agent, np.asarray(excerpt_of(loaded.dataset).observations))
     rollouts = rollouts_of(model, agent.parts, loaded, operator.index(episodes), seed)

@@ -144,10 +144,10 @@ def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int
     **Raises** `ValueError` if `count` is not positive, if the task has no environment to play in, or if an episode is
     too short to contain futures.
     """
-    if model.is_of_data:
+    if model.kind.of_data:
         validation = getattr(task, "validation", None)
         recorded = excerpt_of(task.dataset if validation is None else validation)
-        return recorded_rollouts(recorded, count, from_current=model.from_current)
+        return recorded_rollouts(recorded, count, from_current=model.kind.from_current)
     if task.make_environment is None:
         raise ValueError(
             "`task` must have an environment, since the measure is that of the agent's policy, whose episodes are played; "
@@ -157,7 +157,7 @@ def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int
     make = environment_maker(task.name, task.frame_stack, terminate_at_goal=False) if ogbench else task.make_environment
     environment = make()
     try:
-        return played_rollouts(actor, environment, count, seed, from_current=model.from_current)
+        return played_rollouts(actor, environment, count, seed, from_current=model.kind.from_current)
     finally:
         environment.close()
 

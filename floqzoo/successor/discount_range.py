@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require
 from floqzoo.protocols import NextAction
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
 from floqzoo.successor.targets import MonteCarloTarget
 from floqzoo.typing import Action, Array, Condition, Key, Observation, Scalar
@@ -62,6 +62,11 @@ class DiscountRangeSuccessor(eqx.Module):
     def discount(self) -> Hyperparameter:
         """The discount that `sample_futures` and `log_prob` use."""
         return self.measure.discount
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures."""
+        return self.measure.future_kind
 
     @property
     def next_action(self) -> NextAction:

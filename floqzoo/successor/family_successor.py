@@ -10,7 +10,7 @@ from jaxtyping import Float
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsForLatent, ScoresForLatent
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.discount_range import DiscountRangeSuccessor
 from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
@@ -65,6 +65,11 @@ class FamilySuccessor(eqx.Module):
     def discount(self) -> Hyperparameter:
         """The discount of the measure."""
         return self.measure.discount
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures."""
+        return self.measure.future_kind
 
     def at(self, latent: Float[Array, " latent"] | Hyperparameter) -> "FamilySuccessor":
         """Returns a copy whose `sample_futures` and `log_prob` use this z."""

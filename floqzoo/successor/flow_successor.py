@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.critics.next_action import PolicyNextAction
+from floqzoo.critics.next_action import DataNextAction, PolicyNextAction
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
-from floqzoo.records import FrozenAgent, PathPoint, Transition
+from floqzoo.records import FrozenAgent, FutureKind, PathPoint, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.targets import MonteCarloTarget, TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
@@ -98,6 +98,11 @@ class FlowSuccessor(eqx.Module):
                     f"`normaliser.{name}` must be one number or {self.flow.dim}, one per coordinate of the flow; "
                     f"got {np.shape(number.value)[-1]}."
                 )
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures; they are those of the data if `next_action` is a `DataNextAction`."""
+        return FutureKind(self.discount, isinstance(self.next_action, DataNextAction), self.from_current)
 
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *conditions: Condition

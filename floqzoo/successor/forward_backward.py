@@ -13,7 +13,7 @@ from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.protocols import Aggregation
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.latents import LatentMixture, on_sphere
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
@@ -143,6 +143,30 @@ class ForwardBackward(eqx.Module):
         latent = on_sphere(jnp.asarray(self.reward_vector.value))
         forward = jnp.mean(self.forwards(observation[None], action[None], latent[None])[:, 0], axis=0)
         return jax.vmap(self.represent)(states) @ forward
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures: those of the agent's policy, from the next state on."""
+        return FutureKind(self.discount)
+
+    @property
+    def reward(self) -> None:
+        """None, because the rewards of a task are represented by `reward_vector`."""
+
+    def predict_futures(
+        self,
+        observation: Observation,
+        action: Action,
+        states: Float[Array, "states observation"],
+        count: int,
+        key: Key,
+    ) -> Float[Array, "count observation"]:
+        """Draws `count` of the given states with replacement, with probabilities proportional to the positive part of
+        their densities; returns NaN if no density is positive."""
+        weights = jnp.maximum(self.densities(observation, action, states), 0)
+        total = jnp.sum(weights)
+        chosen = jax.random.choice(key, len(states), (count,), p=weights / jnp.where(total > 0, total, 1))
+        return jnp.where(total > 0, states[chosen], jnp.nan)
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """Draws one z for each row of the batch from `latents`, the distribution used in training."""

@@ -1,5 +1,6 @@
 """InFOM's critic, which learns an upper expectile of successor-measure values over intentions."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.critics.td_targets import MinOverEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, RewardModel, require_protocol
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.intentions import IntentionMetrics, IntentionSuccessor
 from floqzoo.successor.reward_model import reward_model
@@ -99,6 +100,24 @@ class IntentionCritic(eqx.Module):
     def score(self, observation: Observation, action: Action) -> Scalar:
         """Returns Q(s, a), aggregated over members."""
         return self.aggregation.aggregate(self.networks.values(observation, action))
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures of `measure`."""
+        return self.measure.future_kind
+
+    def predict_futures(
+        self,
+        observation: Observation,
+        action: Action,
+        states: Float[Array, "states observation"],
+        count: int,
+        key: Key,
+    ) -> Float[Array, "count observation"]:
+        """Draws `count` futures from `measure`, each with an intention of its own."""
+        del states
+        draw = partial(self.measure.sample_futures, observation, action, 1)
+        return jax.vmap(lambda key: draw(key)[0])(jax.random.split(key, count))
 
     def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
         """Returns the loss of the measure, and the metrics.

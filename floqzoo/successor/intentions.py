@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Network
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
@@ -116,6 +116,11 @@ class IntentionSuccessor(eqx.Module):
     def discount(self) -> Hyperparameter:
         """The discount of the measure."""
         return self.measure.discount
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures."""
+        return self.measure.future_kind
 
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key

@@ -115,13 +115,15 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
     """Returns a copy of the agent for the task that the vector $w$ represents.
 
-    The critic stores $w$, and the policy stores the projection of $w$ onto the sphere.
+    The critic and its target network store $w$, and the policy stores the projection of $w$ onto the sphere.
 
     - `agent`: As in `infer_task`.
     - `vector`: The vector $w$.
     """
-    return eqx.tree_at(_places, agent, (Hyperparameter(vector), Hyperparameter(on_sphere(vector))))
 
+    def places(agent: Any) -> list[Hyperparameter]:
+        critics = [agent.critic, agent.target.critic] if hasattr(agent, "target") else [agent.critic]
+        return [agent.policy.latent, *(critic.reward_vector for critic in critics)]
 
-def _places(agent: Any) -> tuple[Hyperparameter, Hyperparameter]:
-    return agent.critic.reward_vector, agent.policy.latent
+    count = len(places(agent)) - 1
+    return eqx.tree_at(places, agent, [Hyperparameter(on_sphere(vector)), *[Hyperparameter(vector)] * count])

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from floqzoo.protocols import RewardModel, SuccessorMeasure
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.protocols import HasFutureKind, RewardModel, SuccessorMeasure
+from floqzoo.records import FrozenAgent, FutureKind, Transition
 from floqzoo.successor.reward_model import reward_model
 from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
@@ -70,6 +70,24 @@ class SuccessorCritic(eqx.Module):
     def score(self, observation: Observation, action: Action) -> Scalar:
         """Estimates Q(s, a) as a mean over `num_score_samples` samples from fixed noise."""
         return jnp.mean(self._returns(observation, action, self.num_score_samples, jax.random.key(0)))
+
+    @property
+    def future_kind(self) -> FutureKind:
+        """The kind of the futures of `measure`."""
+        measure = self.measure
+        return measure.future_kind if isinstance(measure, HasFutureKind) else FutureKind(measure.discount)
+
+    def predict_futures(
+        self,
+        observation: Observation,
+        action: Action,
+        states: Float[Array, "states observation"],
+        count: int,
+        key: Key,
+    ) -> Float[Array, "count observation"]:
+        """Draws `count` futures from `measure`."""
+        del states
+        return self.measure.sample_futures(observation, action, count, key)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, SuccessorCriticMetrics]:
         """Returns the loss of the measure plus the loss of the reward model, and the metrics."""

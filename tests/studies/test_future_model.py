@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import floqzoo as fz
+from floqzoo.hyperparameter import hyperparameter
 from floqzoo.networks.normaliser import Normaliser
+from floqzoo.records import FutureKind
 from floqzoo.studies.future_model import FutureModel
 from floqzoo.studies.future_report import future_report
 from floqzoo.studies.rollouts import Rollout
@@ -25,6 +27,8 @@ NOWHERE = np.zeros((1, 2))
 class Shifted(eqx.Module):
     """A measure whose futures are the state plus z."""
 
+    future_kind = FutureKind(0.8)
+
     def sample_futures(self, observation, action, count, key, z):
         return jnp.broadcast_to(observation + z, (count, 2))
 
@@ -37,7 +41,7 @@ def test_fb_draws_states_of_the_data_by_the_exact_measure(seed, double_precision
     rewards = exact.rewards[1][mdp.arrivals]
     agent = fz.infer_task(exact.agent(), states[mdp.arrivals], rewards)
     model = FutureModel.of(agent, states[mdp.arrivals])
-    assert (model.is_of_data, model.from_current, model.reward) == (False, False, None)
+    assert (model.kind.of_data, model.kind.from_current, model.reward) == (False, False, None)
     for s, state in enumerate(states):
         wanted = mdp.measure(exact.actions[1])[s, 1]
         density = agent.critic.densities(jnp.asarray(state), jnp.ones(1), jnp.asarray(states))
@@ -54,7 +58,7 @@ def test_negative_densities_are_never_drawn(double_precision):
     model = FutureModel.of(agent, states)
     density = np.array(agent.critic.densities(states[0], jnp.ones(1), jnp.asarray(states)))
     assert density.max() <= 0
-    with pytest.raises(ValueError, match="predicts no future: its density is not positive"):
+    with pytest.raises(ValueError, match="density is positive at none of the data's states"):
         model.sample(states[0], np.ones(1), 3, jax.random.key(0))
 
 
@@ -95,9 +99,44 @@ def test_each_future_of_an_intention_critic_has_its_own_intention():
 def test_the_measure_says_whose_futures_it_predicts(source, of_data, from_current):
     critic = exact_critic(LinearGaussian.spiral(0.5), next_action=source, from_current=from_current)
     model = FutureModel(critic, None, NOWHERE)
-    assert (model.is_of_data, model.from_current, model.discount) == (of_data, from_current, 0.5)
+    assert (model.kind.of_data, model.kind.from_current, model.discount) == (of_data, from_current, 0.5)
+
+
+class Constant(fz.NullCritic):
+    """A user's critic, written without floqzoo's measures, that predicts one future."""
+
+    future_kind = FutureKind(0.5)
+    reward = None
+
+    def predict_futures(self, observation, action, states, count, key):
+        return jnp.tile(2 * observation, (count, 1))
+
+
+class OwnMeasure(eqx.Module):
+    """A user's measure that does not say which futures it contains."""
+
+    discount: fz.Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
+
+    def sample_futures(self, observation, action, count, key):
+        return jnp.tile(2 * observation, (count, 1))
+
+    def log_prob(self, future, observation, action):
+        return -jnp.inf
+
+    def successor_loss(self, batch, target, agent, key):
+        return jnp.zeros(()), None
+
+
+@pytest.mark.parametrize("critic", [Constant(), fz.SuccessorCritic(OwnMeasure(), lambda s: s[0])])
+def test_a_users_own_critic_or_measure_predicts_futures_in_the_units_of_the_environment(critic):
+    model = FutureModel(critic, Normaliser(np.array([3.0, -1.0]), np.array([10.0, 0.1])), NOWHERE)
+    found = model.sample(STATE, ACTION, 2, jax.random.key(0))
+    np.testing.assert_allclose(found, 2 * [2 * STATE - np.array([3.0, -1.0])], rtol=1e-5)
+    assert (model.kind.of_data, model.kind.from_current, model.discount) == (False, False, 0.5)
 
 
 def test_other_critics_predict_no_futures():
-    with pytest.raises(TypeError, match="must be based on a successor measure; got a NullCritic"):
+    with pytest.raises(
+        TypeError, match="must be a PredictsFutures, with the methods future_kind, reward, predict_futures; got NullC"
+    ):
         FutureModel(fz.NullCritic(), None, NOWHERE)

@@ -147,14 +147,14 @@ SUCCESSOR = (
     ),
     Fault(
         "the futures of FB are states of the data, whatever their density",
-        "floqzoo/studies/future_model.py",
-        "p=jnp.asarray(weights / weights.sum())",
+        "floqzoo/successor/forward_backward.py",
+        "p=weights / jnp.where(total > 0, total, 1)",
         "p=None",
         ("tests/studies/test_future_model.py::test_fb_draws_states_of_the_data_by_the_exact_measure[0]",),
     ),
     Fault(
         "all futures of InFOM have one intention",
-        "floqzoo/studies/future_model.py",
+        "floqzoo/successor/intention_critic.py",
         "jax.random.split(key, count)",
         "jnp.stack([key] * count)",
         ("tests/studies/test_future_model.py::test_each_future_of_an_intention_critic_has_its_own_intention",),
