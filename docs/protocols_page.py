@@ -61,6 +61,8 @@ GROUPS = {
         protocols.ScoresForLatent,
         protocols.PredictsFutures,
         protocols.HasFutureKind,
+        protocols.HasQuantiles,
+        protocols.HasTemperature,
         protocols.HasPhases,
         protocols.HasFeatures,
     ),
@@ -75,6 +77,7 @@ GROUPS = {
         protocols.TransitionReader,
         protocols.EpisodeStore,
         protocols.EpisodeDataset,
+        protocols.HasReplay,
     ),
     "Tasks": (
         protocols.Task,

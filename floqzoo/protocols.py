@@ -49,6 +49,15 @@ class NoisePrior(Protocol):
 
 
 @runtime_checkable
+class HasQuantiles(Protocol):
+    """Optional capability of a noise prior over the real line: its quantiles, which represent it by fixed samples."""
+
+    def quantile(self, level: float) -> Scalar:
+        """Returns the quantile at a `level` in (0, 1)."""
+        ...
+
+
+@runtime_checkable
 class ProbabilityPath(Protocol):
     """A probability path from noise to data, on which a velocity field is trained."""
 
@@ -318,6 +327,16 @@ class HasDensity(Protocol):
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
         """Draws an action and returns it with the log-density of the draw, taken before the action is clipped to
         [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasTemperature(Protocol):
+    """Optional capability of a policy: the temperature with which it maximises its entropy."""
+
+    @property
+    def entropy_temperature(self) -> Scalar:
+        """The temperature, at least 0, in units of reward for each unit of entropy."""
         ...
 
 
@@ -597,6 +616,16 @@ class EpisodeDataset(EpisodeStore, Protocol):
 
     def with_next_actions(self) -> "EpisodeDataset":
         """Returns the dataset without the transitions whose next action is unknown."""
+        ...
+
+
+@runtime_checkable
+class HasReplay(EpisodeDataset, Protocol):
+    """Optional capability of a dataset: replay buffers for transitions like its own, which online training requires."""
+
+    def empty_replay(self, *, seeds: int, slots: int, environments: int) -> Any:
+        """Creates an empty [`ReplayBuffer`][floqzoo.tasks.ReplayBuffer]; the arguments are those of its method
+        `empty`."""
         ...
 
 

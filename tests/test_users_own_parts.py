@@ -2,6 +2,7 @@
 optimiser, a batch source, and a dataset."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,7 +14,10 @@ from doubles import ACTION, OBSERVATION, RandomPolicy, transitions
 from training.toy_run import toy_build, toy_config, toy_task
 
 import floqzoo as fz
+from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner import ScannedUpdate, UniformBatches, build_agents, update_keys
+from floqzoo.records import ActionDraw
+from floqzoo.testing.policy_laws import frozen_agent
 from floqzoo.training import train
 
 
@@ -218,6 +222,55 @@ def test_a_dataset_of_ones_own_is_read_as_far_as_its_methods_allow(reader):
             ValueError, match=r"for a OwnSteps, which .* because it is not an EpisodeDataset; got NStep"
         ):
             drawn(OwnSteps(data))
+
+
+class OwnReplay(eqx.Module):
+    """A dataset with some methods of a floqzoo dataset."""
+
+    data: Any
+    names: tuple[str, ...] = eqx.field(static=True, default=(*OwnEpisodes.names, "empty_replay"))
+
+    def __getattr__(self, name):
+        if name not in self.names:
+            raise AttributeError(name)
+        return getattr(self.data, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_dataset_of_ones_own_may_be_followed_by_online_steps(balanced, tmp_path):
+    """With all its methods; a dataset that lacks one is refused before the run."""
+    task = toy_task()
+    config = toy_config(
+        offline_steps=2, online_steps=6, log_interval=2, eval_episodes=0, save_interval=0, balanced_sampling=balanced
+    )
+    own, data = (
+        train(toy_build, dataclasses.replace(task, dataset=dataset), config, tmp_path / name).agents
+        for name, dataset in (("own", OwnReplay(task.dataset)), ("data", task.dataset))
+    )
+    assert eqx.tree_equal(own, data)
+    for name in ("empty_replay", "starts"):
+        less = OwnReplay(task.dataset, tuple(other for other in OwnReplay(task.dataset).names if other != name))
+        with pytest.raises(ValueError, match="`online_steps` must be 0 with a OwnReplay, which has no replay buffer"):
+            train(toy_build, dataclasses.replace(task, dataset=less), config, tmp_path / name)
+
+
+class WithDensity(RandomPolicy):
+    """A policy that states the density of its actions, but has no temperature."""
+
+    def act_with_log_prob(self, observation, key):
+        return ActionDraw(self.act(observation, None, key), jnp.asarray(-ACTION * np.log(2), float))
+
+
+def test_what_needs_quantiles_or_a_temperature_says_so():
+    with pytest.raises(TypeError, match="`prior` must be a HasQuantiles, with the methods quantile; got NullCritic"):
+        quantile_noise(fz.NullCritic(), 2)
+    critic = fz.SACCritic(fz.QEnsemble(OBSERVATION, ACTION, key=jax.random.key(0)), entropy_backup=True)
+    agent = frozen_agent(critic, WithDensity())
+    with pytest.raises(
+        TypeError, match=r"`agent.policy` must be a HasTemperature, .*; got WithDensity, which lacks entr"
+    ):
+        critic.critic_loss(transitions(), agent, jax.random.key(1))
 
 
 class RecentBatches(eqx.Module):

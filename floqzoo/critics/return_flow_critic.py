@@ -116,7 +116,7 @@ class ReturnFlowCritic(eqx.Module):
     - `num_score_samples`: The number $n$ of fixed noise samples in `score`, at least 1. Fixed samples are our choice:
       the authors draw one noise sample for each score.
     - `next_action`: The source of $a'$; Value Flows uses `BestOfNNextAction(16)`.
-    - `prior`: The noise prior, which must have a method `quantile`.
+    - `prior`: The noise prior, which must [have quantiles][floqzoo.protocols.HasQuantiles].
     - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
 

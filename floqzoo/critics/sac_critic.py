@@ -10,7 +10,7 @@ from floqzoo.critics.monolithic_critic import MonolithicMetrics, squared_td_erro
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.protocols import Aggregation, HasDensity, require_protocol
+from floqzoo.protocols import Aggregation, HasDensity, HasTemperature, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
@@ -36,7 +36,8 @@ class SACCritic(eqx.Module):
     - `score_aggregation`: How the values of the members are aggregated in the score, which the policy maximises. SAC's
       paper uses the minimum, and the official code of FQL uses the mean.
     - `entropy_backup`: Whether the target includes the entropy bonus, as in SAC's paper. Without the bonus, as in the
-      official code of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
+      official code of FQL, Q is the expected return. The bonus requires a policy that
+      [has a temperature][floqzoo.protocols.HasTemperature], such as a
       [`TanhGaussianPolicy`][floqzoo.policies.TanhGaussianPolicy].
 
     Source: SAC (arXiv 1812.05905), equations 5 and 6, RLPD (arXiv 2302.02948), and the official code of FQL.
@@ -62,7 +63,8 @@ class SACCritic(eqx.Module):
 
         The loss of a padded action chunk counts as 0 in the average.
 
-        **Raises** `TypeError` if the policy does not satisfy `HasDensity`.
+        **Raises** `TypeError` if the policy does not satisfy `HasDensity`, or `HasTemperature` although
+        `entropy_backup` is True.
         """
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         return squared_td_error(self.networks, batch, td_target)
@@ -76,5 +78,6 @@ class SACCritic(eqx.Module):
         networks = agent.target.critic.networks
         next_value = self.aggregation.aggregate(networks.batch_values(batch.next_observation, draws.action))
         if self.entropy_backup:
-            next_value = next_value - agent.policy.temperature * draws.log_prob
+            require_protocol("agent.policy", agent.policy, HasTemperature)
+            next_value = next_value - agent.policy.entropy_temperature * draws.log_prob
         return batch.reward + self.discount.value * batch.discount * next_value

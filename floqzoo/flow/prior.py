@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from floqzoo.flow.return_range import return_range
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_range
+from floqzoo.protocols import HasQuantiles, require_protocol
 from floqzoo.typing import Array, Key, Point, Scalar
 
 
@@ -113,12 +114,15 @@ class GaussianPrior(eqx.Module):
         return jnp.sum(norm.logpdf(deviations) - jnp.log(jnp.asarray(self.scale.value, x.dtype)))
 
 
-def quantile_noise(prior: Any, count: int) -> Float[Array, "count 1"]:
+def quantile_noise(prior: HasQuantiles | Any, count: int) -> Float[Array, "count 1"]:
     r"""Returns $n$ fixed noise samples that represent a prior over the real line: the quantiles of the prior at the
     levels $(j - \frac12) / n$, $j = 1, \dots, n$.
 
-    - `prior`: A prior with a method `quantile`, such as a `GaussianPrior`.
+    - `prior`: A prior that [has quantiles][floqzoo.protocols.HasQuantiles], such as a `GaussianPrior`.
     - `count`: The number $n$ of samples, at least 1.
+
+    **Raises** `TypeError` if the prior has no quantiles.
     """
+    require_protocol("prior", prior, HasQuantiles)
     levels = (np.arange(count) + 0.5) / count
     return jnp.stack([prior.quantile(float(level)) for level in levels])[:, None]

@@ -97,7 +97,7 @@ class TanhGaussianPolicy(PolicyWithMode):
             require("log_std_low", self.log_std_low, lambda low: low < high, f"below `log_std_high`, which is {high}")
 
     @property
-    def temperature(self) -> Scalar:
+    def entropy_temperature(self) -> Scalar:
         r"""The temperature $\beta$, above 0, in units of reward per nat."""
         return jnp.exp(self.log_temperature)
 
@@ -146,11 +146,11 @@ class TanhGaussianPolicy(PolicyWithMode):
         draws = jax.vmap(self.act_with_log_prob)(batch.observation, keys)
         with update_step("q"):
             q = jax.vmap(agent.critic.score)(batch.observation, draws.action)
-        sac_loss = jnp.mean(jax.lax.stop_gradient(self.temperature) * draws.log_prob - q)
+        sac_loss = jnp.mean(jax.lax.stop_gradient(self.entropy_temperature) * draws.log_prob - q)
 
         entropy = -jnp.mean(jax.lax.stop_gradient(draws.log_prob))
         target_entropy = -self.entropy_multiplier.value * batch.action.shape[1]
-        temperature_loss = self.temperature * (entropy - target_entropy)
+        temperature_loss = self.entropy_temperature * (entropy - target_entropy)
 
         with update_step("behaviour_cloning"):
             bc_loss = -jnp.mean(batch.counted(jax.vmap(self.log_prob)(batch.action, batch.observation)))
@@ -161,7 +161,7 @@ class TanhGaussianPolicy(PolicyWithMode):
             sac_loss=sac_loss,
             bc_loss=bc_loss,
             temperature_loss=temperature_loss,
-            temperature=self.temperature,
+            temperature=self.entropy_temperature,
             entropy=entropy,
             std=jnp.mean(jnp.exp(log_std)),
             q=jnp.mean(q),

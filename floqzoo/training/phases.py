@@ -16,7 +16,7 @@ from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
-from floqzoo.protocols import BatchSource, HasPhases, TrainableAgent
+from floqzoo.protocols import BatchSource, HasPhases, HasReplay, TrainableAgent
 from floqzoo.records import Transition
 from floqzoo.rollout.environment_worker import require_picklable
 from floqzoo.rollout.exploration import Exploration, Round, first_episodes
@@ -381,7 +381,7 @@ def require_online(config: RunConfig, task: Any) -> None:
     Does nothing for a run without online steps.
 
     **Raises** `ValueError` if the task has no environment; if its `make_environment` cannot be pickled, although
-    `config.online_processes` requires it; if the dataset has no method `empty_replay`; if the replay buffer is to be
+    `config.online_processes` requires it; if the dataset does not satisfy `HasReplay`; if the replay buffer is to be
     initialised with the dataset but is smaller than the dataset; or if the run trains with several processes.
     """
     if not config.online_steps:
@@ -393,9 +393,9 @@ def require_online(config: RunConfig, task: Any) -> None:
         )
     if config.online_processes:
         require_picklable(task.make_environment)
-    if not hasattr(dataset, "empty_replay"):
+    if not isinstance(dataset, HasReplay):
         raise ValueError(
-            f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer; got "
+            f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer, as a HasReplay has; got "
             f"{config.online_steps}."
         )
     if jax.process_count() > 1:

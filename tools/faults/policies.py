@@ -167,15 +167,15 @@ POLICIES = (
     Fault(
         "the policy's loss trains the temperature",
         TANH,
-        "jax.lax.stop_gradient(self.temperature) * draws.log_prob",
-        "self.temperature * draws.log_prob",
+        "jax.lax.stop_gradient(self.entropy_temperature) * draws.log_prob",
+        "self.entropy_temperature * draws.log_prob",
         (f"{SAC}::test_a_loss_trains_its_own_parameters_alone[sac_loss-trained1]",),
     ),
     Fault(
         "the temperature rises while the entropy is above its target",
         TANH,
-        "self.temperature * (entropy - target_entropy)",
-        "self.temperature * (target_entropy - entropy)",
+        "self.entropy_temperature * (entropy - target_entropy)",
+        "self.entropy_temperature * (target_entropy - entropy)",
         (f"{TANH_TESTS}::test_the_temperature_falls_while_the_entropy_is_above_its_target_and_else_rises",),
     ),
     Fault(
