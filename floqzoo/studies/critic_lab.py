@@ -26,7 +26,7 @@ from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import HLGauss
 from floqzoo.networks.time_embedding import CosineTime
-from floqzoo.protocols import Critic
+from floqzoo.protocols import Critic, FlowValued
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.studies.members import train_members
 from floqzoo.studies.positive_settings import require_positive
@@ -232,7 +232,7 @@ def checks(looks: int = 4) -> Checks:
     return Checks(observation, action, exact)
 
 
-def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
+def flow_ends(critic: FlowValued, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
     """Computes the output of each member's flow for `count` evenly spaced quantiles of the noise prior."""
     starts = quantile_noise(critic.prior, count)
 
@@ -244,7 +244,7 @@ def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array
 
 def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
     """Computes Q of a critic: the mean output of its flows, or its score if it has no flows."""
-    if isinstance(critic, FlowCritic):
+    if isinstance(critic, FlowValued):
         return jnp.mean(flow_ends(critic, where), axis=(-2, -1))
     return scores_of(critic, where)
 
