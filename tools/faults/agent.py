@@ -31,6 +31,13 @@ AGENT = (
         (f"{TESTS}::test_the_target_follows_the_critic_from_before_each_step[0.0]",),
     ),
     Fault(
+        "the state of a target is copied in every update",
+        "floqzoo/update_rules.py",
+        "                moved = _where(happens, moved, target)",
+        "                moved = _followed(_where(happens, moved, target), online, lambda old, new: old)",
+        (law("targets_move_by_their_tau", "PolyakAveraging-1"),),
+    ),
+    Fault(
         "targets move in every update",
         RULES,
         "_where(happens, moved, target)",

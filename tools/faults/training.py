@@ -30,6 +30,27 @@ TRAINING = (
         ("tests/tasks/test_future_dataset.py::test_futures_are_geometric_within_their_episode[0.9]",),
     ),
     Fault(
+        "an n-step return of a replay buffer reads a next action that is not known yet",
+        "floqzoo/tasks/replay_buffer.py",
+        "return jnp.where(episode == self.replay.current[self.place, environment], left - 1, left)",
+        "return left",
+        ("tests/tasks/test_future_replay.py::test_the_next_action_of_an_n_step_return_is_that_of_the_step_after_it",),
+    ),
+    Fault(
+        "an npz header of any length is read",
+        "floqzoo/tasks/datafile.py",
+        "if length > MOST_HEADER_BYTES:",
+        "if length > 2**40:",
+        ("tests/tasks/test_datafile.py::test_a_header_above_the_limit_is_refused_unread",),
+    ),
+    Fault(
+        "a run whose record lists no earlier starts is unreadable",
+        "floqzoo/runs/stored_run.py",
+        'self.machine.get("earlier", [])',
+        'self.machine["earlier"]',
+        ("tests/results/test_run_list.py",),
+    ),
+    Fault(
         "an n-step return crosses the end of an episode",
         "floqzoo/learner/batch_sources.py",
         "further = jnp.minimum(store.steps_left(at), self.n - 1)",
