@@ -170,6 +170,19 @@ def test_a_demonstration_begins_and_ends_where_its_task_does():
     np.testing.assert_array_equal(first["qpos"], again["qpos"])
 
 
+def test_a_demonstration_of_the_arm_moves_the_cube_to_its_goal():
+    pytest.importorskip("ogbench")
+    recorder = Demonstrations("without pixels", "cube-single-singletask-task1-v0", episodes=1).recorder()
+    first, second, again = (recorder.record(np.random.SeedSequence(seed)) for seed in (0, 1, 0))
+    for episode in (first, second):
+        cube = episode["qpos"][:, 14:17]
+        assert np.flatnonzero(episode["terminals"]).tolist() == [len(cube) - 1]
+        assert 40 < len(cube) < 200 and np.linalg.norm(cube[-1] - cube[0]) > 0.15
+        assert np.abs(episode["actions"]).max() <= 1
+    assert np.linalg.norm(first["qpos"][-1, 14:17] - second["qpos"][-1, 14:17]) < 0.06  # one goal, within 0.04 of it
+    np.testing.assert_array_equal(first["qpos"], again["qpos"])
+
+
 @pytest.mark.parametrize("program", sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("*.py")))
 def test_what_a_benchmark_imports_is_there(program):
     if program not in ("__init__", "__main__"):
