@@ -42,6 +42,7 @@ class Memory(eqx.Module):
     """An agent that learns a digest of all batches, in which every number of a batch has a random weight."""
 
     digest: jax.Array
+    parts, step = fz.ActorCritic(None, None), 0
 
     def update(self, batch, key):
         leaves = jax.tree.leaves(batch)
