@@ -73,9 +73,7 @@ class DemonstrationRecorder:
         if script.renders:
             require_renderer(f"collecting {script.name}")
         self._environment = make(script.environment)
-        self._environment.reset(
-            seed=0
-        )  # the first reset also compiles the model of the arm, and differs from later ones
+        self._environment.reset(seed=0)  # the first reset also compiles the arm's model, and differs from later ones
         self._actor = _arm if "cube-single" in script.environment else _point
 
     def record(self, seeds: np.random.SeedSequence) -> Episode:

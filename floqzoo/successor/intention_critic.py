@@ -114,7 +114,7 @@ class IntentionCritic(eqx.Module):
         count: int,
         key: Key,
     ) -> Float[Array, "count observation"]:
-        """Draws `count` futures from `measure`, each with an intention of its own."""
+        """Draws `count` futures from `measure`, each with a separate intention."""
         del states
         draw = partial(self.measure.sample_futures, observation, action, 1)
         return jax.vmap(lambda key: draw(key)[0])(jax.random.split(key, count))
