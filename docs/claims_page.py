@@ -7,7 +7,7 @@ from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.critic_lab import LabSettings
 from floqzoo.studies.report import markdown_table, read_table
 from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, result_table, verdict_table
-from floqzoo.sweeps.study_sweep import SCALES
+from floqzoo.sweeps.study_sweep import EVALUATIONS, SCALES
 
 
 MEASURED = "2026-11-27 and 2026-11-28"
@@ -54,9 +54,10 @@ twenty such intervals misses the true value, and with few seeds [even more of th
 policy a score of 0. The returns of both are known exactly. The error of Q is measured in units of return. Values lie between
 -13 and 0, with a standard deviation of 3.7 over states and actions.
 
-The measurements were made on {date}, and those of successor measures on {later}, on 2 cores with Python 3.11 and jax 0.10.2.
+The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. Measured on {later} were successor measures, K =
+16 and 32 in training, κ = 0.5 in recovery, and the distilled critic that is not frozen.
 `floqzoo study` lists the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study of the
-maze takes 3 to 21 minutes on a machine shared with other work, and successor measures took 55 minutes on a slower one.
+maze takes 3 to about 40 minutes on a machine shared with other work, and successor measures took 55 minutes on a slower one.
 `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims
 [can be tested on OGBench](#on-ogbench).
 """
@@ -64,9 +65,9 @@ maze takes 3 to 21 minutes on a machine shared with other work, and successor me
 ON_OGBENCH = """## The claims on OGBench {{ #on-ogbench }}
 
 Most of the claims can also be tested on OGBench with the ordinary recipes. The metrics are then those of the evaluations: the
-success rate and, for floq, [diagnostics of its flows](metrics.md).
-[Backups](#backups-on-ogbench) was run at the scale `ogbench-small`, with half of its updates. The other experiments on OGBench
-**have not been run yet**.
+success rate and, for floq, [diagnostics of its flows](metrics.md). They are averaged over the last {evaluations} evaluations of a
+run. [Backups](#backups-on-ogbench) was run at the scale `ogbench-small`, with half of its updates. The other experiments on
+OGBench **have not been run yet**.
 
 | `--scale` | tasks | seeds | preset of the recipes | budget |
 |---|---|---|---|---|
@@ -151,6 +152,7 @@ def on_ogbench(folder: Path) -> str:
         if study_named(name).runs is not None
     ]
     return ON_OGBENCH.format(
+        evaluations=EVALUATIONS,
         tasks=" and ".join(f"`{task}`" for task in small.tasks),
         episodes=small.fields["collect_episodes"],
         updates=small.fields["offline_steps"],

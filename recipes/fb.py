@@ -13,7 +13,8 @@ $$\begin{aligned}
 \end{aligned}$$
 
 $\overline{\bar F}$ is the mean over the two target networks of F, and $\overline{|Q|}$ the mean of $|Q_z|$ over the
-batch. F, B and the policy have separate optimisers. Training does not use rewards; they are used only before each
+batch. With n-step transitions, $s'$ is the state n steps later and $\gamma$ stands for $\gamma^n$. F, B and the policy have
+separate optimisers. Training does not use rewards; they are used only before each
 evaluation, to infer the task vector $z$ of the run's task.
 """
 
@@ -26,7 +27,8 @@ import numpy as np
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, convert_settings
+from floqzoo.learner.batch_sources import NStep
+from floqzoo.runs import Recipe, RunConfig, buildable, convert_settings, standard_batches
 from floqzoo.tasks import task_name
 from floqzoo.tasks.own_task import is_reference
 from floqzoo.training import run_recipe
@@ -72,6 +74,8 @@ class FBConfig:
     """Aggregation of the two target F in the measure's loss."""
     alpha: float = 0.0
     """Weight of behaviour cloning in the policy's loss: 0 in metamotivo; must be tuned for narrow data."""
+    n_step: int = 1
+    """Number of steps between a state and its next state in the losses (our choice; 1 in the official code)."""
     terminations: bool = True
     """Whether a termination ends the future; False ignores terminations, which in OGBench depend on the task."""
     inference_samples: int = 50_000
@@ -83,7 +87,7 @@ class FBConfig:
 
     def __post_init__(self):
         convert_settings(self)
-        for name in ("latent_dim", "inference_samples"):
+        for name in ("latent_dim", "n_step", "inference_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
         for name in ("forward_lr", "backward_lr", "actor_lr"):
@@ -133,7 +137,6 @@ def fb(
             noise=noise,
             aggregation=aggregation(config.actor_agg),
             target_aggregation=aggregation(config.target_agg),
-            terminations=config.terminations,
         ),
         policy=fz.LatentPolicy(
             network((with_latent, observation_dim), action_dim, key=policy_key),
@@ -147,6 +150,11 @@ def fb(
         ),
         target_update=fz.PolyakAveraging(critic=config.tau, of_new=True),
     )
+
+
+def reader(config: FBConfig) -> NStep:
+    """Returns a reader of transitions over `n_step` steps."""
+    return NStep(config.n_step, config.discount, terminations=config.terminations)
 
 
 def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
@@ -195,12 +203,13 @@ def quickstart(env_name: str | None) -> RunConfig:
         actor_lr=1e-3,
         batch_size=256,
         latent_dim=50,
-        discount=0.99,
+        discount=0.995,
+        n_step=20,
         width=128,
         embedding=64,
         backward_width=128,
         orthonormality=100.0,
-        alpha=0.02,
+        alpha=0.2,
         **OGBENCH,
     )
     return RunConfig(
@@ -208,12 +217,12 @@ def quickstart(env_name: str | None) -> RunConfig:
         agent=config,
         normalize_observations=True,
         run_group="quickstart",
-        offline_steps=40_000,
+        offline_steps=10_000,
         log_interval=1_000,
-        eval_interval=20_000,
-        save_interval=20_000,
+        eval_interval=5_000,
+        save_interval=5_000,
         eval_episodes=20,
-        collect_episodes=100,
+        collect_episodes=150,
     )
 
 
@@ -222,6 +231,7 @@ RECIPE = Recipe(
     build=fb,
     presets={"default": default, "quickstart": quickstart},
     check=check,
+    batch_source=partial(standard_batches, reader=reader),
     to_task=to_task,
 )
 

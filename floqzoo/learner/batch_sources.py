@@ -40,6 +40,9 @@ class NStep(eqx.Module):
     - `n`: The number of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
     - `next_action`: Whether to read the data's action at $s_{t+m}$.
+    - `terminations`: Whether a termination ends the return. If False, terminations are ignored, so every $d_{<k}$ is 1.
+      OGBench's data have terminations where the task of the environment is solved, although the episode goes on and the
+      dynamics do not depend on the task.
 
     **Raises** `ValueError` if a number is out of range.
 
@@ -49,6 +52,7 @@ class NStep(eqx.Module):
     n: int = eqx.field(static=True, default=1)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     next_action: bool = eqx.field(static=True, default=False)
+    terminations: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         if self.n < 1:
@@ -63,11 +67,16 @@ class NStep(eqx.Module):
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
         """Reads the n-step returns that start at the transitions with addresses `at`; the key is not used."""
         del key
-        first = store.transition(at)
+
+        def transition(address: Int[Array, " batch"]) -> Transition:
+            step = store.transition(address)
+            return step if self.terminations else replace(step, discount=jnp.ones_like(step.discount))
+
+        first = transition(at)
         reward, discount, last = first.reward, first.discount, first
         further = jnp.minimum(store.steps_left(at), self.n - 1)
         for k in range(1, self.n):
-            step, inside = store.transition(store.later(at, jnp.minimum(k, further))), k <= further
+            step, inside = transition(store.later(at, jnp.minimum(k, further))), k <= further
             gamma = self.discount.value.astype(reward.dtype)
             # `discount` is gamma^(k-1) times the discounts before step k.
             reward = jnp.where(inside, reward + gamma * discount * step.reward, reward)

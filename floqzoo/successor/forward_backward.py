@@ -65,6 +65,10 @@ class ForwardBackward(eqx.Module):
     fixes the scales of $F$ and $B$, which their product does not determine. The values of $B$ lie on the sphere of
     radius $\sqrt d$.
 
+    If the batch has n-step transitions, as an [`NStep`][floqzoo.learner.NStep] reader returns them, $s'$ is the state n
+    steps later and $M$ counts every n-th state: it is $\sum_{k \ge 0} \gamma^{n k} \Pr(s_{(k+1) n} \in \cdot)$. As with
+    n-step returns, the bias is that the actions in between are those of the data.
+
     - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps two vectors, the concatenations
       $(s, z)$ and $(s, a)$, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
@@ -77,9 +81,6 @@ class ForwardBackward(eqx.Module):
     - `aggregation`: How the members are aggregated in `score`. The default is the minimum; for two members, it equals
       the mean minus half the absolute difference, as in the official code.
     - `target_aggregation`: How the members are aggregated in $\bar M$.
-    - `terminations`: Whether the future ends where an episode terminates. If False, $\text{discount}_i$ is 1 for all
-      transitions. OGBench's data have terminations where the task of the environment is solved, although the dynamics
-      do not depend on the task.
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
 
@@ -97,7 +98,6 @@ class ForwardBackward(eqx.Module):
     noise: SmoothingNoise = SmoothingNoise(0.2, 0.3)
     aggregation: Aggregation = MinOverEnsemble()
     target_aggregation: Aggregation = MeanOverEnsemble()
-    terminations: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         require("reward_vector", self.reward_vector, np.isfinite, "finite")
@@ -190,8 +190,7 @@ class ForwardBackward(eqx.Module):
             next_goals = jax.vmap(target.represent)(batch.next_observation)
             next_m = target.forwards(batch.next_observation, next_action, z) @ next_goals.T
             bootstrap = self.target_aggregation.aggregate(next_m)
-            lasts = batch.discount if self.terminations else jnp.ones_like(batch.discount)
-            bootstrap = jax.lax.stop_gradient(self.discount.value * lasts[:, None] * bootstrap)
+            bootstrap = jax.lax.stop_gradient(self.discount.value * batch.discount[:, None] * bootstrap)
         goals = jax.vmap(self.represent)(batch.next_observation)
         m = self.forwards(batch.observation, batch.action, z) @ goals.T
         others = 1 - jnp.eye(size, dtype=m.dtype)

@@ -62,6 +62,8 @@ SCALES: Mapping[str, RunScale] = MappingProxyType(
     }
 )
 """The scales of studies on OGBench, by name. The scale `small` of `floqzoo study` is the maze of `critic_lab`."""
+EVALUATIONS = 3
+"""The number of last evaluations over which the metrics of a run are averaged, as in FQL's paper."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,19 @@ def study_sweep(
         )
     variants = experiment.variants(scale)
     given = {} if updates is None else {"offline_steps": updates}
+    common = {**size.fields, **experiment.fields, **given}
+    # A sweep file must not set a field both for all recipes and for one of them.
+    own = {name: common.pop(name) for variant in variants for name in variant.fields if name in common}
     content = {
         "name": study.name,
         "save_dir": str(directory.expanduser().absolute()),
         "recipes": [
-            {"recipe": each.recipe, "preset": each.preset or size.preset, "fields": _plain(each.fields)}
+            {"recipe": each.recipe, "preset": each.preset or size.preset, "fields": _plain({**own, **each.fields})}
             for each in variants
         ],
         "tasks": list(size.tasks or experiment.tasks),
         "seeds": size.seeds if seeds is None else seeds,
-        "fields": _plain({**size.fields, **experiment.fields, **given}),
+        "fields": _plain(common),
         **size.machine,
     }
     sweep = sweep_of(content)
@@ -155,15 +160,22 @@ def read_runs(study: StudySweep, directory: Path) -> tuple[Table, list[Trial]]:
 
 
 def _measured(trial: Trial, variant: Variant, experiment: RunExperiment) -> list[Measurement]:
-    """The metrics of each seed after the last step of a run; none before this step."""
+    """The mean of each metric over the last evaluations of each seed; none before the last step of the run."""
     columns = evaluations(StoredRun(trial.directory)) if has_begun(trial.directory) else {}
-    last = np.asarray(columns.get("step", ())) == trial.config.total_steps
-    return [
-        Measurement(trial.config.env_name, variant.arm, variant.level, int(seed), metric, float(value))
+    steps = np.unique(columns.get("step", ()))
+    if not steps.size or steps[-1] != trial.config.total_steps:
+        return []
+    last = columns["step"] >= steps[-EVALUATIONS:][0]
+    means = {
+        (metric, int(seed)): columns[metric][last & (columns["seed"] == seed)].mean()
         for metric in experiment.panels
         if metric in columns
-        for seed, value in zip(columns["seed"][last], columns[metric][last], strict=True)
-        if np.isfinite(value)
+        for seed in np.unique(columns["seed"])
+    }
+    return [
+        Measurement(trial.config.env_name, variant.arm, variant.level, seed, metric, float(mean))
+        for (metric, seed), mean in means.items()
+        if np.isfinite(mean)
     ]
 
 

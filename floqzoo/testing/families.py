@@ -458,7 +458,7 @@ every_critic = (
     seeded(sac_critic),
     seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
     seeded(forward_backward),
-    seeded(partial(forward_backward, aggregation=MeanOverEnsemble(), terminations=False)),
+    seeded(partial(forward_backward, aggregation=MeanOverEnsemble())),
     seeded(intention_critic),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))

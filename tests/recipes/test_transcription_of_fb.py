@@ -43,7 +43,7 @@ SMALL = FBConfig(
 )
 CASES = {
     "as published": SMALL,
-    "as on OGBench": replace(SMALL, terminations=False, orthonormality=3.0, goal_ratio=0.4),
+    "other weights": replace(SMALL, orthonormality=3.0, goal_ratio=0.4),
     "other aggregations": replace(SMALL, actor_agg="mean", target_agg="min", alpha=0.0),
 }
 
@@ -61,7 +61,6 @@ def settings_of(config):
         config.actor_noise_clip,
         config.actor_agg,
         config.target_agg,
-        config.terminations,
         MEAN,
         SCALE,
     )
@@ -195,6 +194,13 @@ def run(**changes):
     return replace(config, agent=replace(config.agent, **small | changes))
 
 
+@pytest.mark.parametrize("terminations", [True, False])
+def test_the_batches_of_a_run_have_its_steps_and_terminations(terminations):
+    config = run(n_step=3, discount=0.75, terminations=terminations)
+    reader = recipe.RECIPE.batch_source(config, False).reader
+    assert (reader.n, float(reader.discount.stored), reader.terminations) == (3, 0.75, terminations)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("reward_of", "field"), [("current", "observation"), ("next", "next_observation")])
 def test_the_task_of_a_run_is_that_of_its_rewards(reward_of, field):
@@ -249,7 +255,6 @@ def test_published_defaults():
     assert critic.backward.trunk == () and critic.backward.head.weight.shape == (256, 100)
     assert isinstance(critic.aggregation, fz.MinOverEnsemble)
     assert isinstance(critic.target_aggregation, fz.MeanOverEnsemble)
-    assert critic.terminations
     assert (agent.target_update.critic.stored, agent.target_update.of_new) == (np.float32(0.01), True)
     assert (agent.update_rule.policy_every, agent.update_rule.policy_steps) == (1, 1)
 

@@ -26,7 +26,6 @@ class Settings:
     noise_limit: float
     actor_agg: str
     target_agg: str
-    terminations: bool
     mean: np.ndarray
     scale: np.ndarray
 
@@ -177,7 +176,7 @@ def critic(state, batch, draws, settings):
     next_f, _ = forwards(state.target_forward, batch.s_next, next_action, z, settings)
     next_b = represented(state.target_backward, batch.s_next, settings)
     next_m = aggregated(np.stack([f @ next_b.T for f in next_f]), settings.target_agg)
-    factor = settings.discount * (batch.discount if settings.terminations else np.ones(size))
+    factor = settings.discount * batch.discount
     y = factor[:, None] * next_m
 
     raw, b_tape = outputs(state.backward, normalised(batch.s_next, settings))

@@ -255,11 +255,13 @@ def test_one_linear_unit_passes_a_perturbation_on():
     np.testing.assert_allclose(errors[0.5], 1.0, rtol=0.1)
 
 
-@pytest.mark.parametrize("agents", [monolithic_agents, flow_agents])
+@pytest.mark.parametrize(
+    ("agents", "trained"), [(monolithic_agents, None), (flow_agents, None), (flow_agents, "distilled")]
+)
 @pytest.mark.slow
-def test_frozen_features_stay_and_the_last_layers_go_on(agents):
+def test_frozen_features_stay_and_the_last_layers_go_on(agents, trained):
     def after(updates, frozen):
-        optimiser = plasticity.features_frozen_after(frozen, optax.adam(TINY.lr), len(TINY.hidden))
+        optimiser = plasticity.features_frozen_after(frozen, optax.adam(TINY.lr), len(TINY.hidden), trained)
         settings = replace(TINY, updates=updates)
         return train(agents(settings, optimiser=optimiser), lab_data(settings), settings).critic
 
@@ -270,7 +272,8 @@ def test_frozen_features_stay_and_the_last_layers_go_on(agents):
     changed = {}
     for (path, one), two in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(later), strict=True):
         changed[jax.tree_util.keystr(path)] = not np.array_equal(one, two)
-    assert {path for path, different in changed.items() if different} == {p for p in changed if ".layers[1]." in p}
+    free = {path for path in changed if ".layers[1]." in path or (trained and path.startswith(f".{trained}."))}
+    assert {path for path, different in changed.items() if different} == free
 
 
 @pytest.mark.slow

@@ -247,16 +247,6 @@ def test_no_reward_is_read():
 
 
 @pytest.mark.slow
-def test_terminations_are_read_unless_they_are_ignored():
-    batch = data()
-    endless = replace(batch, discount=jnp.ones_like(batch.discount))
-    assert not same(updated(small_agent(), batch)[0], updated(small_agent(), endless)[0])
-    without = small_agent(terminations=False)
-    assert same(updated(without, batch), updated(without, endless))
-    assert same(updated(without, endless)[0].critic.backward, updated(small_agent(), endless)[0].critic.backward)
-
-
-@pytest.mark.slow
 def test_a_task_changes_no_update():
     """It may be inferred in the middle of training."""
     agent, batch = small_agent(), data()

@@ -71,7 +71,7 @@ def backups(directory, updates=7):
 
 
 def store(trial, metrics, step=None):
-    """The files of a run with one evaluation, with the metrics of each seed."""
+    """The files of a run, in whose last three evaluations the metrics of each seed have the given means."""
     trial.directory.mkdir(parents=True)
     config = trial.config
     names = ("env_name", "seed", "seeds", "offline_steps", "online_steps")
@@ -79,7 +79,11 @@ def store(trial, metrics, step=None):
     for name, content in {"flags": flags, "data": {}, "machine": {"format": FORMAT}}.items():
         (trial.directory / f"{name}.json").write_text(json.dumps(content))
     step = config.total_steps if step is None else step
-    MetricLog(trial.directory / "eval.csv").write(step, dict(enumerate(metrics)))
+    log = MetricLog(trial.directory / "eval.csv")
+    for at, shift in zip(range(step - 3, step + 1), (9.0, 0.25, -0.5, 0.25), strict=True):
+        log.write(
+            at, {seed: {name: value + shift for name, value in each.items()} for seed, each in enumerate(metrics)}
+        )
 
 
 def metrics_of(success, variance):
@@ -151,6 +155,8 @@ def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch
     )
     toy = replace(study_named("backups"), runs=experiment)
     monkeypatch.setattr(claims, "study_named", lambda name: toy)
+    scale = replace(SCALES["ogbench-small"], fields={"eval_interval": 0, "save_interval": 10, "keep_checkpoints": 1})
+    monkeypatch.setattr("floqzoo.sweeps.study_sweep.SCALES", {"ogbench-small": scale})
     ran, at_once = [], iter((3, 4))
 
     def run_here(sweep):

@@ -142,15 +142,16 @@ def by_a_plain_loop(steps, n):
 
 
 @pytest.mark.slow
-@given(lengths=EPISODES, n=st.integers(1, 7), data=st.data())
-def test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop(lengths, n, data):
+@given(lengths=EPISODES, n=st.integers(1, 7), terminations=st.booleans(), data=st.data())
+def test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop(lengths, n, terminations, data):
     dataset = numbered(lengths, data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))))
     starts = np.asarray(dataset.starts)
-    batch = NStep(n, GAMMA, next_action=True).read(dataset, dataset.starts, jax.random.key(0))
+    reader = NStep(n, GAMMA, next_action=True, terminations=terminations)
+    batch = reader.read(dataset, dataset.starts, jax.random.key(0))
     batch = jax.tree.map(np.asarray, batch)
     rewards, masks, last = (np.asarray(array) for array in (dataset.rewards, dataset.masks, dataset.last))
     for row, start in enumerate(starts):
-        steps = [(rewards[k], masks[k]) for k in range(start, last[start])]
+        steps = [(rewards[k], masks[k] if terminations else 1.0) for k in range(start, last[start])]
         reward, discount, length = by_a_plain_loop(steps, n)
         np.testing.assert_allclose(batch.reward[row], reward, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(batch.discount[row], discount, rtol=1e-5, atol=1e-6)

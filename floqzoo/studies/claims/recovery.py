@@ -1,6 +1,7 @@
 """If intermediate values of a critic are perturbed, does the rest of the computation correct them?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -102,15 +103,18 @@ def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Sc
     return {(layer + 1) / (len(errors) + 1): error for layer, error in enumerate(errors)}
 
 
-CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "floq": (flow_agents, flow_errors),
-    "monolithic": (monolithic_agents, monolithic_errors),
+WIDE = "floq with κ = 0.5"
+CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, float]]] = {
+    "floq": (flow_agents, flow_errors, {}),
+    WIDE: (flow_agents, flow_errors, {"noise_coverage": 0.5}),
+    "monolithic": (monolithic_agents, monolithic_errors, {}),
 }
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
     """Trains one kind of critic on all seeds, with moving or fixed targets; returns its errors after perturbations."""
-    build, errors = CRITICS[kind]
+    build, errors, changed = CRITICS[kind]
+    settings = replace(settings, **changed)
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
     where, rows = checks(), []
@@ -142,10 +146,10 @@ STUDY = Study(
     "of the pre-activations. An error of 1 means that the perturbation reaches the output unchanged. Each kind of critic is "
     "trained twice: on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. The "
     "shifts are about 0.4, 1.1 and 3.7. For a fixed target, the states at time t that occur in training lie in an interval "
-    "whose width is 1 - t times that of the noise interval. With κ = 0.1, this width is 2 at t = 0 and 1 at t = 0.5, so that "
-    "mainly the smallest shift leads to states that occur in training. We did not try a wider interval. The noise that is "
-    "added to the units of a layer is independent, and later layers partly average it out, so the two kinds of perturbation "
-    "are similar but not equivalent.",
+    "whose width is 1 - t times that of the noise interval. At t = 0.5, this width is 1 with κ = 0.1, so that only the "
+    "smallest shift usually leads to states that occur in training; it is 5 with κ = 0.5, so that the two smaller shifts do. The "
+    "noise that is added to the units of a layer is independent, and later layers partly average it out, so the two kinds of "
+    "perturbation are similar but not equivalent.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
         f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
@@ -170,6 +174,16 @@ STUDY = Study(
         Statement(
             "A flow recovers better if it was trained against moving targets than against fixed targets.",
             lambda table: mean_error(table, f"floq, {FIXED}") - mean_error(table, f"floq, {MOVING}"),
+            "of the perturbation",
+        ),
+        Statement(
+            "With the wider noise interval (κ = 0.5), only a part of the perturbation reaches the output of the flow.",
+            lambda table: 1 - mean_error(table, f"{WIDE}, {MOVING}"),
+            "of the perturbation",
+        ),
+        Statement(
+            "With the wider noise interval, a flow recovers better if it was trained against moving targets.",
+            lambda table: mean_error(table, f"{WIDE}, {FIXED}") - mean_error(table, f"{WIDE}, {MOVING}"),
             "of the perturbation",
         ),
     ],
