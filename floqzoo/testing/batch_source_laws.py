@@ -113,10 +113,11 @@ def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: 
 
 
 def discounts_lie_between_0_and_1(reader: TransitionReader, example: Example) -> None:
-    """Discounts lie in [0, 1], and are 0 if the first step terminates the episode."""
+    """Discounts lie in [0, 1]. They are 0 if the first step terminates the episode, unless the reader has an attribute
+    `terminations` that is False."""
     dataset, _ = example_data(example)
     ended = eqx.tree_at(lambda data: data.masks, dataset, jnp.zeros_like(dataset.masks))
-    for data, most in ((dataset, 1.0), (ended, 0.0)):
+    for data, most in ((dataset, 1.0), (ended, 0.0 if getattr(reader, "terminations", True) else 1.0)):
         discount = compiled(read, reader, data, data.starts, example.key).discount
         assert np.all((discount >= 0) & (discount <= most)), f"discounts {discount}"
 

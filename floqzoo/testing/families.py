@@ -580,7 +580,7 @@ every_target_update = (
 )
 every_reader = (
     st.builds(NStep),
-    st.builds(NStep, st.sampled_from((2, 3)), st.just(0.5), st.booleans()),
+    st.builds(NStep, st.sampled_from((2, 3)), st.just(0.5), st.booleans(), st.booleans()),
     st.builds(GeometricFuture, st.just(0.5)),
     st.builds(ActionChunks, st.sampled_from((1, 3)), st.just(0.5)),
 )

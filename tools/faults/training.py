@@ -65,6 +65,30 @@ TRAINING = (
         ("tests/training/test_batch_source.py::test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop",),
     ),
     Fault(
+        "a termination that is to be ignored ends the return",
+        "floqzoo/learner/batch_sources.py",
+        "return step if self.terminations else replace(step, discount=jnp.ones_like(step.discount))",
+        "return step",
+        ("tests/training/test_batch_source.py::test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop",),
+    ),
+    Fault(
+        "FB reads single transitions, whatever its number of steps",
+        "recipes/fb.py",
+        "NStep(config.n_step, config.discount, terminations=config.terminations)",
+        "NStep(1, config.discount, terminations=config.terminations)",
+        ("tests/recipes/test_transcription_of_fb.py::test_the_batches_of_a_run_have_its_steps_and_terminations[True]",),
+    ),
+    Fault(
+        "a study on OGBench reads the last evaluation only",
+        "floqzoo/sweeps/study_sweep.py",
+        "steps[-EVALUATIONS:][0]",
+        "steps[-1]",
+        (
+            "tests/sweeps/test_study_sweep.py::"
+            "test_runs_become_measurements_and_verdicts_of_the_seeds_that_all_arms_have",
+        ),
+    ),
+    Fault(
         "the ring writes one slot too far",
         "floqzoo/tasks/replay_buffer.py",
         "slots, before = number % ring,",
