@@ -57,7 +57,8 @@ policy a score of 0. The returns of both are known exactly. The error of Q is me
 The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. Measured on {later} were successor measures, K =
 16 and 32 in training, κ = 0.5 in recovery, and the distilled critic that is not frozen.
 `floqzoo study` lists the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study of the
-maze takes 3 to about 40 minutes on a machine shared with other work, and successor measures took 55 minutes on a slower one.
+maze took 3 to 21 minutes on a machine shared with other work, without the variants of {later}. On a slower one, K = 32 alone took 13
+minutes, and successor measures 55 minutes.
 `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims
 [can be tested on OGBench](#on-ogbench).
 """

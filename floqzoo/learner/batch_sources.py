@@ -41,7 +41,7 @@ class NStep(eqx.Module):
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
     - `next_action`: Whether to read the data's action at $s_{t+m}$.
     - `terminations`: Whether a termination ends the return. If False, terminations are ignored, so every $d_{<k}$ is 1.
-      OGBench's data have terminations where the task of the environment is solved, although the episode goes on and the
+      OGBench's data have terminations where the task of the environment is solved, although the episode continues and the
       dynamics do not depend on the task.
 
     **Raises** `ValueError` if a number is out of range.
@@ -64,19 +64,19 @@ class NStep(eqx.Module):
         """Whether the reader reads next actions."""
         return self.next_action
 
+    def apply_terminations(self, step: Transition) -> Transition:
+        """Returns single steps with a discount of 1 if terminations are ignored, and otherwise unchanged."""
+        return step if self.terminations else replace(step, discount=jnp.ones_like(step.discount))
+
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
         """Reads the n-step returns that start at the transitions with addresses `at`; the key is not used."""
         del key
-
-        def transition(address: Int[Array, " batch"]) -> Transition:
-            step = store.transition(address)
-            return step if self.terminations else replace(step, discount=jnp.ones_like(step.discount))
-
-        first = transition(at)
+        first = self.apply_terminations(store.transition(at))
         reward, discount, last = first.reward, first.discount, first
         further = jnp.minimum(store.steps_left(at), self.n - 1)
         for k in range(1, self.n):
-            step, inside = transition(store.later(at, jnp.minimum(k, further))), k <= further
+            step = self.apply_terminations(store.transition(store.later(at, jnp.minimum(k, further))))
+            inside = k <= further
             gamma = self.discount.value.astype(reward.dtype)
             # `discount` is gamma^(k-1) times the discounts before step k.
             reward = jnp.where(inside, reward + gamma * discount * step.reward, reward)
@@ -200,7 +200,7 @@ class UniformBatches(eqx.Module):
                     f"`reader` must be NStep(1) for a {type(dataset).__name__}, which provides only single transitions "
                     f"because it is not an EpisodeDataset; got {self.reader}."
                 )
-            return dataset.sample(key, batch_size)
+            return self.reader.apply_terminations(dataset.sample(key, batch_size))
         return _read_dataset(self.reader, dataset, key, batch_size)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -210,6 +211,14 @@ def test_data_without_episodes_have_single_transitions_only():
     for reader in (NStep(2), NStep(next_action=True)):
         with pytest.raises(ValueError, match=r"`reader` must be NStep\(1\) for a SimpleNamespace"):
             UniformBatches(reader).draw_batch(data, None, PLACE, jax.random.clone(key), 8)
+
+
+@pytest.mark.parametrize("terminations", [True, False])
+def test_terminations_of_data_without_episodes_are_ignored_if_asked(terminations):
+    ended = replace(dataset_of(5), masks=jnp.zeros_like(dataset_of(5).masks))
+    data = SimpleNamespace(sample=ended.sample)
+    batch = UniformBatches(NStep(terminations=terminations)).draw_batch(data, None, PLACE, jax.random.key(3), 8)
+    np.testing.assert_array_equal(batch.discount, 0.0 if terminations else 1.0)
 
 
 def test_an_odd_batch_has_no_two_halves():
