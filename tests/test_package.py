@@ -224,6 +224,21 @@ def test_a_whole_number_is_taken_where_a_float_is_wanted():
         Resources(gpu="1")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
+def test_the_checks_of_all_functions_can_be_compiled():
+    """They are compiled in the first call of a function, where a mistake in an annotation would be found too late."""
+    count = run_python(
+        "import importlib, pkgutil, floqzoo\n"
+        "from floqzoo import _typechecker\n"
+        "checked = []\n"
+        "_typechecker.check = lambda function: checked.append(function) or _typechecker.compiled(function)\n"
+        "for module in pkgutil.walk_packages(floqzoo.__path__, 'floqzoo.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(len(checked))"
+    )
+    assert int(count) > 4_000
+
+
 def test_no_two_modules_of_the_tests_have_one_name():
     """Tests import them by their names alone, so which one is found would depend on the tests that ran before."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("__init__.py", "conftest.py")]
