@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def tracked(*patterns: str) -> list[Path]:
     return [ROOT / name for name in names] or [path for pattern in patterns for path in ROOT.rglob(pattern)]
 
 
+@cache
 def prose(path: Path) -> str:
     """The strings and comments of a Python file, or all of a Markdown file, in one line."""
     text = path.read_text()
@@ -86,7 +88,6 @@ def prose(path: Path) -> str:
 
 
 PAGES = [path for path in tracked("*.py", "*.md") if path != HERE and path.exists()]
-TEXTS = {path: prose(path) for path in PAGES}
 
 
 def test_there_is_prose_to_check():
@@ -95,14 +96,14 @@ def test_there_is_prose_to_check():
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=INSTEAD)
 def test_no_page_uses_the_phrase(phrase):
-    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in PAGES for match in phrase.finditer(TEXTS[path])]
+    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in PAGES for match in phrase.finditer(prose(path))]
     assert not found, f"write {PHRASES[phrase]!r} instead: {found}"
 
 
 @pytest.mark.parametrize("phrase", PHRASES_FOR_USERS, ids=FOR_USERS)
 def test_no_page_for_users_uses_the_phrase(phrase):
     pages = [path for path in PAGES if path.relative_to(ROOT).parts[0] in PUBLIC]
-    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in pages for match in phrase.finditer(TEXTS[path])]
+    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in pages for match in phrase.finditer(prose(path))]
     assert not found, f"write {PHRASES_FOR_USERS[phrase]!r} instead: {found}"
 
 
