@@ -18,9 +18,9 @@ INTRODUCTION = """# What flow matching brings: measured
 
 The papers on flow-matching critics ([floq](https://arxiv.org/abs/2509.06863), [its analysis](https://arxiv.org/abs/2603.04333))
 make claims about why these critics work. Each study on this page tests one of the claims on a maze whose values are known
-exactly. The error of a critic can therefore be measured directly, and does not have to be inferred from success rates. One
-more study tests a claim of [TD-Flow](https://arxiv.org/abs/2503.09817) on a chain whose [successor
-measures](#successor-measures) are known exactly.
+exactly. The error of a critic can therefore be measured directly, and does not have to be inferred from success rates. Most of
+the claims [can also be tested on OGBench](#on-ogbench). One more study tests a claim of
+[TD-Flow](https://arxiv.org/abs/2503.09817) on a chain whose [successor measures](#successor-measures) are known exactly.
 
 {summary}
 
@@ -29,7 +29,7 @@ measures](#successor-measures) are known exactly.
 agents are trained for 4,000 updates. Every variant is trained with
 {seeds} seeds. A verdict applies only to this maze and these sizes; the papers' experiments use OGBench, networks of four layers
 of 512 units, and 2M updates. In this maze, the policy is exactly greedy over four actions, and the data cover all states and
-actions (except where data are scarce on purpose). None of the studies therefore tests offline policy extraction.
+actions (except where data are scarce on purpose). Studies in this maze therefore do not test offline policy extraction.
 
 **Fairness.** Unless stated otherwise, floq's critic and the monolithic critic are trained on the same data for each seed, with
 the same number of updates, hidden layers, batch size, target update rate and learning rate. The learning rate is 3e-3, which is
@@ -67,8 +67,8 @@ ON_OGBENCH = """## The claims on OGBench {{ #on-ogbench }}
 
 Most of the claims can also be tested on OGBench with the ordinary recipes. The metrics are then those of the evaluations: the
 success rate and, for floq, [diagnostics of its flows](metrics.md). They are averaged over the last {evaluations} evaluations of a
-run. [Backups](#backups-on-ogbench) was run at the scale `ogbench-small`, with half of its updates. The other experiments on
-OGBench **have not been run yet**.
+run. We ran these studies at the scale `ogbench-small`: {run}. The other experiments on OGBench **have not been run yet**, and none
+has been run at the scale `paper`.
 
 | `--scale` | tasks | seeds | preset of the recipes | budget |
 |---|---|---|---|---|
@@ -78,6 +78,10 @@ OGBench **have not been run yet**.
 
 All arms of a study have the same tasks, seeds and budget, and the same data except in [little data](#little-data). The budget of
 [update ratio](#update-ratio) is a number of environment steps instead.
+
+The scale `ogbench-small` has 20-step returns, a discount of 0.995, α = 10 and normalised observations, because with the
+preset's own values, neither floq nor FQL succeeds in this maze ([comparison](comparison.md)). These settings were found in a few runs
+of FQL and floq with two or three seeds on the tasks of the maze.
 
 | study | arms and levels |
 |---|---|
@@ -114,23 +118,25 @@ ON_COLLECTED = """### {title} on OGBench {{ #{name}-on-ogbench }}
 This was measured on {later} on 2 shared cores, with Python 3.11 and jax 0.10.2:
 
 ```bash
-{command}
+floqzoo study {study} --scale ogbench-small
 ```
 """
 RUN_ON_OGBENCH = {
-    "backups": (
-        "floqzoo study backups --scale ogbench-small --updates 10000",
-        "After 10,000 updates, the success rates are little higher than those of the behaviour policies alone, which are 2 and 3 %.\n"
-        "They therefore do not show which backup is better. The variance over noise is measured at states and actions of the data.",
-    )
+    "backups": "The variance over noise is measured at states and actions of the data.",
+    "target_noise": "Values are about -126 at the data. The success rate of floq is lower with the largest noise, and that of FQL is not;\n"
+    "with five seeds, the intervals of both are too wide for a verdict.",
 }
-"""The commands of the studies that were run on OGBench, and remarks; their measurements are in `studies/NAME-ogbench-small`."""
+"""Remarks on the studies that were run on OGBench; their measurements are in `studies/NAME-ogbench-small`."""
+
+
+def measured_on_ogbench(name: str, folder: Path) -> Table:
+    """The stored measurements of a study on OGBench."""
+    return Table(read_table(Measurement, folder / f"{name}-ogbench-small" / "measurements.csv"))
 
 
 def on_collected(name: str, folder: Path) -> str:
     """The results of a study on OGBench."""
-    study, (command, remark) = study_named(name), RUN_ON_OGBENCH[name]
-    table = Table(read_table(Measurement, folder / f"{name}-ogbench-small" / "measurements.csv"))
+    study, table = study_named(name), measured_on_ogbench(name, folder)
     return ON_COLLECTED.format(
         title=_title(study),
         name=name.replace("_", "-"),
@@ -139,8 +145,7 @@ def on_collected(name: str, folder: Path) -> str:
         verdicts=markdown_table(*verdict_table(judge(study.runs, table))),
         numbers=markdown_table(*result_table(study.runs, table)),
         later=LATER,
-        command=command,
-        remark=remark,
+        remark=RUN_ON_OGBENCH[name],
     )
 
 
@@ -152,8 +157,10 @@ def on_ogbench(folder: Path) -> str:
         for name in study_names()
         if study_named(name).runs is not None
     ]
+    ran = [f"[{_title(study_named(name)).lower()}](#{name.replace('_', '-')}-on-ogbench)" for name in RUN_ON_OGBENCH]
     return ON_OGBENCH.format(
         evaluations=EVALUATIONS,
+        run=", ".join(ran),
         tasks=" and ".join(f"`{task}`" for task in small.tasks),
         episodes=small.fields["collect_episodes"],
         updates=small.fields["offline_steps"],
@@ -181,12 +188,15 @@ def outcome(verdicts: list[Verdict]) -> str:
 
 
 def summary_table(folder: Path, page: str) -> str:
-    """Claims down; the outcome of their statements across."""
+    """Claims down; the outcomes of their statements across."""
     rows = []
     for name, table in tables(folder).items():
-        study = study_named(name)
-        rows.append([f"[{study.claim}]({page}#{name.replace('_', '-')})", outcome(judge(study, table))])
-    return markdown_table(["claim", "statements"], rows)
+        study, link = study_named(name), f"{page}#{name.replace('_', '-')}"
+        ogbench = "–"
+        if name in RUN_ON_OGBENCH:
+            ogbench = f"[{outcome(judge(study.runs, measured_on_ogbench(name, folder)))}]({link}-on-ogbench)"
+        rows.append([f"[{study.claim}]({link})", outcome(judge(study, table)), ogbench])
+    return markdown_table(["claim", "statements", "statements tested on OGBench"], rows)
 
 
 def _title(study: Study) -> str:

@@ -40,13 +40,18 @@ SCALES: Mapping[str, RunScale] = MappingProxyType(
     {
         "ogbench-small": RunScale(
             preset="quickstart",
-            tasks=("cube-single-play-singletask-task1-v0", "cube-single-play-singletask-task2-v0"),
+            tasks=("pointmaze-medium-navigate-singletask-task1-v0",),
             seeds=5,
             fields={
-                "offline_steps": 20_000,
+                "agent.n_step": 20,
+                "agent.discount": 0.995,
+                "agent.alpha": 10.0,
+                "normalize_observations": True,
+                "offline_steps": 5_000,
                 "log_interval": 1_000,
-                "eval_interval": 0,
-                "save_interval": 4_000,
+                "eval_interval": 1_000,
+                "eval_episodes": 5,
+                "save_interval": 1_000,
                 "keep_checkpoints": 1,
                 "collect_episodes": 150,
             },

@@ -66,6 +66,16 @@ def test_what_recipes_cannot_run_is_refused(tmp_path):
         study_command("backups", read=tmp_path, dry_run=True)
 
 
+TWO_TASKS = tuple(f"pointmaze-medium-navigate-singletask-task{number}-v0" for number in (1, 2))
+
+
+@pytest.fixture
+def two_tasks(monkeypatch):
+    """The scale, with two tasks."""
+    scale = replace(SCALES["ogbench-small"], tasks=TWO_TASKS)
+    monkeypatch.setattr("floqzoo.sweeps.study_sweep.SCALES", {"ogbench-small": scale})
+
+
 def backups(directory, updates=7):
     return study_sweep(study_named("backups"), "ogbench-small", directory, seeds=3, updates=updates)
 
@@ -90,6 +100,7 @@ def metrics_of(success, variance):
     return [{SUCCESS_METRIC: each, VARIANCE: variance, "diagnostics/q": -1.0} for each in success]
 
 
+@pytest.mark.usefixtures("two_tasks")
 def test_runs_become_measurements_and_verdicts_of_the_seeds_that_all_arms_have(tmp_path, capsys):
     planned = backups(tmp_path)
     first, second, third, fourth = planned.sweep.trials  # expected on two tasks, then distributional
@@ -155,7 +166,8 @@ def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch
     )
     toy = replace(study_named("backups"), runs=experiment)
     monkeypatch.setattr(claims, "study_named", lambda name: toy)
-    scale = replace(SCALES["ogbench-small"], fields={"eval_interval": 0, "save_interval": 10, "keep_checkpoints": 1})
+    fields = {"eval_interval": 0, "save_interval": 10, "keep_checkpoints": 1}
+    scale = replace(SCALES["ogbench-small"], tasks=TWO_TASKS, fields=fields)
     monkeypatch.setattr("floqzoo.sweeps.study_sweep.SCALES", {"ogbench-small": scale})
     ran, at_once = [], iter((3, 4))
 
@@ -168,7 +180,7 @@ def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch
     monkeypatch.setattr(launcher, "run_sweep", run_here)
     given = {"scale": "ogbench-small", "seeds": 2, "updates": 20, "directory": tmp_path}
     study_command("backups", **given)
-    assert len(ran) == 3 and "missing: toy, batch size 8 on cube-single" in capsys.readouterr().err
+    assert len(ran) == 3 and "missing: toy, batch size 8 on pointmaze" in capsys.readouterr().err
     study_command("backups", **given)
     assert len(ran) == len(set(ran)) == 4 and "missing" not in capsys.readouterr().err
     assert "More is better." in (tmp_path / "report.md").read_text()

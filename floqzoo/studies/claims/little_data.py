@@ -28,7 +28,7 @@ def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
     return np.mean([table.of(arm, size, metric) for size in TRANSITIONS[:-1]], axis=0)
 
 
-EPISODES = {"ogbench-small": (10, 30, 100), "paper": (10, 100, 1_000)}
+EPISODES = {"ogbench-small": (1, 3, 10, 30), "paper": (10, 100, 1_000)}
 
 
 def success_with_few(table: Table, arm: str) -> np.ndarray:

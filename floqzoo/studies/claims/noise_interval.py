@@ -73,8 +73,9 @@ def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measuremen
 
 
 def mean_over_steps(table: Table, coverage: float, metric: str) -> np.ndarray:
-    """Returns the mean of a metric over all numbers of Euler steps in `STEPS`."""
-    return np.mean([table.of(arm_of(coverage), steps, metric) for steps in STEPS], axis=0)
+    """Returns the mean of a metric over all numbers of Euler steps."""
+    arm = arm_of(coverage)
+    return np.mean([table.of(arm, steps, metric) for steps in table.levels(arm, metric)], axis=0)
 
 
 def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
@@ -84,6 +85,8 @@ def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
 
 
 CURVATURE = "diagnostics/path_curvature"
+ON_OGBENCH = {"ogbench-small": ((0.01, 1.0), (1, 8)), "paper": (COVERAGES, STEPS)}
+"""The noise coverages and the numbers of Euler steps, by scale."""
 
 
 def gain_in_success(table: Table, coverage: float) -> np.ndarray:
@@ -103,8 +106,8 @@ RUNS = RunExperiment(
             level=steps,
             fields={"agent.noise_coverage": coverage, "agent.critic_flow_steps": steps},
         )
-        for coverage in COVERAGES
-        for steps in STEPS
+        for coverage in ON_OGBENCH[scale][0]
+        for steps in ON_OGBENCH[scale][1]
     ],
     tasks=("antmaze-giant-navigate-singletask-task1-v0", "humanoidmaze-large-navigate-singletask-task1-v0"),
     panels={SUCCESS_METRIC: "success (rate)", CURVATURE: "curvature of the paths (squared return)"},

@@ -38,7 +38,7 @@ def change_by_noise(table: Table, kind: str, metric: str) -> np.ndarray:
     return np.mean([at_best_rate(table, kind, noise, metric) - quiet for noise in NOISES[1:]], axis=0)
 
 
-MAGNITUDES = {"ogbench-small": (0.0, 1.0, 2.0, 4.0), "paper": (0.0, 4.0, 8.0, 16.0)}
+MAGNITUDES = (0.0, 4.0, 8.0, 16.0)
 
 
 def success_lost(table: Table, arm: str) -> np.ndarray:
@@ -55,7 +55,7 @@ RUNS = RunExperiment(
     variants=lambda scale: [
         Variant(arm=arm, recipe=arm, level=magnitude, fields={"agent.target_noise_magnitude": magnitude})
         for arm in ("floq", "fql")
-        for magnitude in MAGNITUDES[scale]
+        for magnitude in MAGNITUDES
     ],
     tasks=(
         "humanoidmaze-medium-navigate-singletask-task1-v0",

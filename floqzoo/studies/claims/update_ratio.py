@@ -41,13 +41,13 @@ def at_highest(table: Table, arm: str) -> np.ndarray:
 
 
 UTD = {"ogbench-small": (1, 4, 16), "paper": (1, 2, 4, 8, 16, 32, 64, 128)}
-STEPS = {"ogbench-small": 2_000, "paper": 100_000}
+STEPS = {"ogbench-small": 500, "paper": 100_000}
 """The number of environment steps."""
 
 
 def run_variants(scale: str) -> list[Variant]:
     """Returns floq and FQL at each update-to-data ratio, without updates before the first environment step."""
-    online = {"online_steps": STEPS[scale], "online_start": STEPS[scale] // 20}
+    online = {"online_steps": STEPS[scale], "online_start": STEPS[scale] // 20, "eval_interval": STEPS[scale] // 5}
     return [
         Variant(arm=arm, recipe=arm, level=ratio, fields={"utd_ratio": ratio, **online})
         for arm in ("floq", "fql")
