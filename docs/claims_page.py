@@ -123,9 +123,9 @@ floqzoo study {study} --scale ogbench-small
 """
 RUN_ON_OGBENCH = {
     "backups": "The variance over noise is measured at states and actions of the data.",
-    "little_data": "The numbers of episodes were chosen after first runs of floq, which succeeded more often with 10 episodes than with all 150\n"
-    "(0.67, see [backups](#backups-on-ogbench)). An episode has 1,000 steps and visits several goals; the first one spends nine steps at\n"
-    "the goal of the task.",
+    "little_data": "The numbers of episodes were chosen after first runs of floq, which succeeded more often with 10 episodes than with\n"
+    "all 150 (0.67, see [backups](#backups-on-ogbench)). An episode has 1,000 steps and visits several goals; the first one\n"
+    "spends nine steps at the goal of the task.",
     "target_noise": "Values are about -126 at the data. The success rate of floq is lower with the largest noise, and that of FQL is not;\n"
     "with five seeds, the intervals of both are too wide for a verdict.",
 }
