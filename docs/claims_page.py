@@ -123,6 +123,8 @@ floqzoo study {study} --scale ogbench-small
 """
 RUN_ON_OGBENCH = {
     "backups": "The variance over noise is measured at states and actions of the data.",
+    "capacity": "",
+    "integration_length": "",
     "little_data": "The numbers of episodes were chosen after first runs of floq, which succeeded more often with 10 episodes than with\n"
     "all 150 (0.67, see [backups](#backups-on-ogbench)). An episode has 1,000 steps and visits several goals; the first one\n"
     "spends nine steps at the goal of the task.",

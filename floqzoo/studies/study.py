@@ -121,8 +121,7 @@ class Verdict:
 
     def __str__(self) -> str:
         """Formats the effect with its interval and its unit."""
-        effect = self.effect
-        return f"{number(effect.value)} [{number(effect.low)}, {number(effect.high)}] {self.statement.unit}"
+        return f"{_with_interval(self.effect)} {self.statement.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +294,11 @@ def report_text(experiment: Experiment, table: Table, verdicts: Sequence[Verdict
 
 
 def _with_interval(estimate: Estimate) -> str:
-    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+    values = estimate.value, estimate.low, estimate.high
+    # A mean of differences that cancel is not exactly 0, because of rounding.
+    rounding = 1e-12 * np.max(np.abs(values))
+    value, low, high = (number(0.0 if abs(each) < rounding else each) for each in values)
+    return f"{value} [{low}, {high}]"
 
 
 @styled

@@ -38,6 +38,7 @@ from floqzoo.studies.critic_lab import (
     with_fixed_targets,
 )
 from floqzoo.studies.report import read_table
+from floqzoo.studies.statistics import Estimate
 from floqzoo.studies.study import (
     Measurement,
     Statement,
@@ -157,6 +158,14 @@ class TestStudy:
         table = Table(rows_of({("a", 0.0): list(shift + np.linspace(-0.1, 0.1, 12))}))
         statement = Statement("a is at most 0.5 below 0", lambda table: table.of("a", 0, "m"), "", margin=0.5)
         assert judge(study_of(dict, [statement]), table)[0].verdict == verdict
+
+    def test_an_effect_of_zero_is_printed_as_zero(self):
+        """The interquartile mean of differences that cancel is not exactly 0."""
+        table = Table(rows_of({("a", 0.0): [0.1, 0.2, -0.3, 0.4, -0.4]}))
+        found = judge(study_of(dict, [Statement("a > 0", lambda table: table.of("a", 0, "m"), "points")]), table)[0]
+        assert 0 < abs(found.effect.value) < 1e-15
+        assert str(found).startswith("0 [-0.") and str(found).endswith("] points")
+        assert str(replace(found, effect=Estimate(1e-20, -1e-20, 2e-20))) == "1e-20 [-1e-20, 2e-20] points"
 
     @pytest.mark.slow
     def test_an_interrupted_study_goes_on_and_a_finished_one_trains_nothing(self, tmp_path):
