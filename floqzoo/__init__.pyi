@@ -163,6 +163,7 @@ from .update_rules import (
     JointUpdate as JointUpdate,
     PolyakAveraging as PolyakAveraging,
     SequentialUpdate as SequentialUpdate,
+    freeze_features_after as freeze_features_after,
     gradient_step as gradient_step,
     optimiser_per_field as optimiser_per_field,
 )

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.tree_util import GetAttrKey, SequenceKey
 from jaxtyping import Bool, Int, PyTree
 
 from floqzoo.hyperparameter import (
@@ -214,6 +215,56 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
         return path[0].name
 
     return optax.partition({**optimisers}, lambda part: jax.tree_util.tree_map_with_path(field_of, part))
+
+
+def freeze_features_after(
+    num_updates: int, optimiser: optax.GradientTransformation, *, except_for: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+    """Wraps the optimiser of a critic so that, after a number of updates, it changes only the last layers of networks.
+
+    The last layer of a network is the last item of its field `layers`, as in an [`MLP`][floqzoo.networks.MLP].
+
+    - `num_updates`: The number of updates after which the features are frozen, at least 0.
+    - `optimiser`: An optax transformation for a critic or, as in `JointUpdate`, for a critic and a policy; the policy is
+      never frozen. It receives all gradients to the end.
+    - `except_for`: The fields of the critic whose networks are never frozen.
+
+    **Raises** `ValueError` if `num_updates` is negative, or on first use if no network of the critic has `layers`.
+
+    Source: the experiment on plasticity in arXiv 2603.04333. Which layers of floq and FQL it freezes is not published,
+    so training only the last linear layer is our choice.
+    """
+    if num_updates < 0:
+        raise ValueError(f"`num_updates` must be at least 0; got {num_updates}.")
+    optimiser = optax.with_extra_args_support(optimiser)
+
+    def init(params: PyTree) -> tuple[Int[Array, ""], PyTree]:
+        return jnp.zeros((), int), optimiser.init(params)
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any) -> tuple[PyTree, Any]:
+        count, inner = state
+        updates, inner = optimiser.update(updates, inner, params, **extra)
+        critic = [path for path, _ in jax.tree_util.tree_leaves_with_path(updates) if path[0] != SequenceKey(1)]
+        layers = dict(sorted(layer for path in critic if (layer := _layer_of(path))))  # of equal keys, the last is kept
+        if not layers:
+            raise ValueError("the features of the critic cannot be frozen: none of its networks has a field `layers`.")
+        last = set(layers.items())
+
+        def kept(path: Any, step: Array) -> Array:
+            excepted = path[0] == SequenceKey(1) or any(GetAttrKey(name) in path for name in except_for)
+            return step if excepted or _layer_of(path) in last else jnp.where(count < num_updates, step, 0)
+
+        return jax.tree_util.tree_map_with_path(kept, updates), (count + 1, inner)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _layer_of(path: Any) -> tuple[str, int] | None:
+    """The path of the network whose field `layers` has a leaf, and the index of its layer; None for other leaves."""
+    for at, key in enumerate(path):
+        if key == GetAttrKey("layers"):
+            return jax.tree_util.keystr(path[:at]), path[at + 1].idx
+    return None
 
 
 class SequentialUpdate(eqx.Module):

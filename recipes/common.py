@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import optax
+
 import floqzoo as fz
 from floqzoo.policies.chunked_policy import require_chunks
 from floqzoo.protocols import Network, Policy
@@ -156,6 +158,31 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
             layer_norm=self.layer_norm,
         )
         return encoded(self, network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezingConfig(DistilledPolicyConfig):
+    """Settings of floq and FQL, whose critics' features can be frozen during training."""
+
+    features_frozen_after: int | None = None
+    """Number of updates after which only the last layers of the critic's networks are trained; None for never."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.features_frozen_after is None:
+            return
+        if self.features_frozen_after < 0:
+            raise ValueError(f"`features_frozen_after` must be at least 0; got {self.features_frozen_after}.")
+        if self.use_resnets:
+            raise ValueError("`use_resnets` must be False if `features_frozen_after` is set; got True.")
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """Adam, without steps of frozen features. floq's distilled critic is never frozen."""
+        adam = optax.adam(self.lr)
+        if self.features_frozen_after is None:
+            return adam
+        return fz.freeze_features_after(self.features_frozen_after, adam, except_for=("distilled",))
 
 
 def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:

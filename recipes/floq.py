@@ -23,7 +23,6 @@ from functools import partial
 from typing import Literal
 
 import jax
-import optax
 
 import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, small_run
@@ -31,7 +30,7 @@ from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import (
     QUICKSTART,
-    DistilledPolicyConfig,
+    FreezingConfig,
     distilled_policy,
     encoded,
     published_run,
@@ -41,7 +40,7 @@ from recipes.published import floq as published
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloqConfig(DistilledPolicyConfig):
+class FloqConfig(FreezingConfig):
     """floq's hyperparameters, named as in its official code."""
 
     critic_flow_steps: int = 8
@@ -99,7 +98,7 @@ def floq(
     return fz.Agent(
         critic=critic,
         policy=distilled_policy(config, observation_dim, action_dim, key=policy_key),
-        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        update_rule=fz.JointUpdate(config.optimiser),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )
 
@@ -156,7 +155,7 @@ def fast(env_name: str | None) -> RunConfig:
 
 
 def chunked(env_name: str | None) -> RunConfig:
-    """Chunked floq: the published settings with chunks of 5 actions, not tuned for chunks."""
+    """The published settings with chunks of 5 actions, not tuned for them."""
     run = default(env_name)
     return replace(run, agent=replace(run.agent, chunk_length=5))
 

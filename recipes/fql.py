@@ -17,7 +17,6 @@ is the discounted sum of h rewards.
 from dataclasses import dataclass
 
 import jax
-import optax
 
 import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, small_run
@@ -25,7 +24,7 @@ from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import (
     QUICKSTART,
-    DistilledPolicyConfig,
+    FreezingConfig,
     distilled_policy,
     published_run,
     value_network,
@@ -36,7 +35,7 @@ from recipes.published.qc import QC
 
 
 @dataclass(frozen=True, kw_only=True)
-class FQLConfig(DistilledPolicyConfig):
+class FQLConfig(FreezingConfig):
     """FQL's hyperparameters, named as in its official code."""
 
     ensemble_size: int = 2
@@ -63,7 +62,7 @@ def fql(
             aggregation=config.aggregation,
         ),
         policy=distilled_policy(config, observation_dim, action_dim, key=policy_key),
-        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        update_rule=fz.JointUpdate(config.optimiser),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )
 

@@ -120,6 +120,6 @@ def _study_on_ogbench(
         print("no results: no run with these settings has its last evaluation.")
     else:
         write_rows(table.rows, directory / MEASUREMENTS)
-        write_study(chosen, planned.experiment, table, table.paired(planned.cells), directory)
+        write_study(chosen, planned.experiment, table, planned.complete(table), directory)
     if failures:
         leave(failure_report(failures), FAILED)

@@ -71,22 +71,25 @@ class NStep(eqx.Module):
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
         """Reads the n-step returns that start at the transitions with addresses `at`; the key is not used."""
         del key
-        first = self.apply_terminations(store.transition(at))
-        reward, discount, last = first.reward, first.discount, first
+        first = store.transition(at)
         further = jnp.minimum(store.steps_left(at), self.n - 1)
-        for k in range(1, self.n):
+        steps = jnp.arange(self.n, dtype=at.dtype)
+
+        def read(k: Int[Array, ""]) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
             step = self.apply_terminations(store.transition(store.later(at, jnp.minimum(k, further))))
-            inside = k <= further
-            gamma = self.discount.value.astype(reward.dtype)
-            # `discount` is gamma^(k-1) times the discounts before step k.
-            reward = jnp.where(inside, reward + gamma * discount * step.reward, reward)
-            discount = jnp.where(inside, gamma * discount * step.discount, discount)
-            last = step
+            return step.reward, step.discount
+
+        rewards, discounts = jax.vmap(read)(steps)
+        powers = self.discount.value.astype(rewards.dtype) ** steps.astype(rewards.dtype)
+        kept = jnp.cumprod(discounts, axis=0)  # the product of the discounts of steps 0 to k
+        before = jnp.concatenate([jnp.ones_like(kept[:1]), kept[:-1]])
+        inside = steps[:, None] <= further[None]
+        last = store.transition(store.later(at, further))
         return Transition(
             observation=first.observation,
             action=first.action,
-            reward=reward,
-            discount=discount,
+            reward=jnp.sum(jnp.where(inside, powers[:, None] * before * rewards, 0), axis=0),
+            discount=powers[further] * jnp.take_along_axis(kept, further[None], axis=0)[0],
             next_observation=last.next_observation,
             next_action=last.next_action if self.next_action else None,
         )

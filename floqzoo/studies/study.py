@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.figures import WIDTH, legend_below, method_colours, new_figure, save_figure, styled, ticks_at
+from floqzoo.records import Transition
 from floqzoo.studies.report import markdown_table, number, read_rows, read_table, write_rows
 from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquartile_mean
 
@@ -161,16 +162,29 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class RunExperiment(Experiment):
-    """An experiment whose agents are trained by recipes on OGBench; its metrics are columns of `eval.csv`.
+    """An experiment whose agents are trained by recipes on OGBench.
 
     - `variants`: A function from the name of a scale to the variants, which are all trained with the same seeds.
+    - `measure`: A function from the agent of the last checkpoint and a batch of the data, with normalised observations, to
+      metrics by level and name; the variants then have different arms. None if the metrics are columns of `eval.csv`.
     - `tasks`: The tasks at the scale `paper`.
     - `fields`: Settings of all runs, by dotted name, which override those of the scale.
     """
 
     variants: Callable[[str], Sequence[Variant]]
+    measure: Callable[[Any, Transition], Mapping[tuple[float, str], Any]] | None = None
     tasks: Sequence[str]
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+EPISODE_STEPS = {"ogbench-small": 1_000, "paper": 4_000}
+"""At least the number of steps of an episode of the data, by scale."""
+
+
+def fixed_targets(scale: str) -> dict[str, Any]:
+    """Returns settings with which TD targets do not change in training: returns to the end of the episode, and a target
+    network that is never updated, for the value of the last state."""
+    return {"agent.n_step": EPISODE_STEPS[scale], "agent.tau": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,17 @@
 """Trains the recipes of a study's experiment on OGBench as an ordinary sweep, and reads the evaluations of its runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 
 from floqzoo.results.find_runs import evaluations
+from floqzoo.runs.run_data import task_of
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.studies.report import read_table
 from floqzoo.studies.study import MEASUREMENTS, Measurement, RunExperiment, Study, Table, Variant
@@ -69,6 +72,8 @@ SCALES: Mapping[str, RunScale] = MappingProxyType(
 """The scales of studies on OGBench, by name. The scale `small` of `floqzoo study` is the maze of `critic_lab`."""
 EVALUATIONS = 3
 """The number of last evaluations over which the metrics of a run are averaged, as in FQL's paper."""
+BATCH_SIZE = 1_024
+"""The number of transitions on which the critics of trained agents are measured."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,18 @@ class StudySweep:
     sweep: Sweep
     variants: tuple[Variant, ...]
 
+    def complete(self, table: Table) -> Table:
+        """Returns the measurements of the tasks and seeds for which all variants were measured."""
+        if self.experiment.measure is None:
+            return table.paired({(variant.arm, variant.level) for variant in self.variants})
+        # Without a measurement of an arm, no seed is complete.
+        levels = {arm: {row.level for row in table.rows if row.arm == arm} or {np.nan} for arm in self.arms}
+        return table.paired({(arm, level) for arm in self.arms for level in levels[arm]})
+
     @property
-    def cells(self) -> set[tuple[str, float]]:
-        """The arm and the level of each variant."""
-        return {(variant.arm, variant.level) for variant in self.variants}
+    def arms(self) -> set[str]:
+        """The arms of the variants."""
+        return {variant.arm for variant in self.variants}
 
 
 def study_sweep(
@@ -107,12 +120,14 @@ def study_sweep(
     experiment, size = study.runs, SCALES[scale]
     if experiment is None:
         raise ValueError(f"`scale` must be small for the study {study.name}, which no recipe can run; got {scale}.")
-    if updates is not None and "offline_steps" in experiment.fields:
-        raise ValueError(
-            f"`updates` must not be given for the study {study.name} at the scale {scale}, whose runs count environment "
-            f"steps; got {updates}."
-        )
     variants = experiment.variants(scale)
+    if updates is not None and any(
+        "offline_steps" in each for each in (experiment.fields, *(v.fields for v in variants))
+    ):
+        raise ValueError(
+            f"`updates` must not be given for the study {study.name} at the scale {scale}, which sets the number of updates "
+            f"itself; got {updates}."
+        )
     given = {} if updates is None else {"offline_steps": updates}
     common = {**size.fields, **experiment.fields, **given}
     # A sweep file must not set a field both for all recipes and for one of them.
@@ -153,35 +168,65 @@ def read_runs(study: StudySweep, directory: Path) -> tuple[Table, list[Trial]]:
         rows = read_table(Measurement, directory / MEASUREMENTS)
     else:
         rows = []
-    known = {(row.task, row.arm, row.level, row.seed) for row in rows}
+    measured = study.experiment.measure is not None  # at several levels for each variant
+    known = {(row.task, row.arm, None if measured else row.level, row.seed) for row in rows}
     missing = [
         replace(trial, method=_name(variant, study.experiment))
         for trial, variant in trials
         if not all(
-            (trial.config.env_name, variant.arm, variant.level, seed) in known for seed in trial.config.seed_numbers
+            (trial.config.env_name, variant.arm, None if measured else variant.level, seed) in known
+            for seed in trial.config.seed_numbers
         )
     ]
     return Table(rows), missing
 
 
 def _measured(trial: Trial, variant: Variant, experiment: RunExperiment) -> list[Measurement]:
-    """The mean of each metric over the last evaluations of each seed; none before the last step of the run."""
+    """The measurements of each seed of a run that has its last evaluation, and none of other runs."""
     columns = evaluations(StoredRun(trial.directory)) if has_begun(trial.directory) else {}
     steps = np.unique(columns.get("step", ()))
     if not steps.size or steps[-1] != trial.config.total_steps:
         return []
+    if experiment.measure is None:
+        found = {
+            seed: {(variant.level, metric): mean for metric, mean in means.items()}
+            for seed, means in _means(columns, steps, experiment).items()
+        }
+    else:
+        found = _of_last_agents(trial, experiment.measure)
+    return [
+        Measurement(trial.config.env_name, variant.arm, level, seed, metric, value)
+        for seed, metrics in found.items()
+        for (level, metric), value in metrics.items()
+        if np.isfinite(value)
+    ]
+
+
+def _means(columns: Mapping[str, Any], steps: Any, experiment: RunExperiment) -> dict[int, dict[str, float]]:
+    """The mean of each metric over the last evaluations, for each seed."""
     last = columns["step"] >= steps[-EVALUATIONS:][0]
-    means = {
-        (metric, int(seed)): columns[metric][last & (columns["seed"] == seed)].mean()
-        for metric in experiment.panels
-        if metric in columns
+    return {
+        int(seed): {
+            metric: float(columns[metric][last & (columns["seed"] == seed)].mean())
+            for metric in experiment.panels
+            if metric in columns
+        }
         for seed in np.unique(columns["seed"])
     }
-    return [
-        Measurement(trial.config.env_name, variant.arm, variant.level, seed, metric, float(mean))
-        for (metric, seed), mean in means.items()
-        if np.isfinite(mean)
-    ]
+
+
+def _of_last_agents(trial: Trial, measure: Callable[..., Any]) -> dict[int, dict[tuple[float, str], float]]:
+    """The metrics of the last agent of each seed, for the same batch of the run's data."""
+    run = StoredRun(trial.directory)
+    batch = task_of(run).dataset.sample(jax.random.key(0), BATCH_SIZE)
+
+    def of_agent(agent: Any) -> Any:
+        return measure(agent, batch.with_observations(jax.vmap(agent.parts.normalised)))
+
+    metrics = eqx.filter_jit(eqx.filter_vmap(of_agent))(run.restore(trial.recipe).tree.agents)
+    return {
+        seed: {key: float(values[index]) for key, values in metrics.items()} for index, seed in enumerate(run.seeds)
+    }
 
 
 def _name(variant: Variant, experiment: RunExperiment) -> str:

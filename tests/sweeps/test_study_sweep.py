@@ -4,13 +4,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from training.toy_run import toy_task
 
 from floqzoo.commands.study import study as study_command
 from floqzoo.runs.metric_log import MetricLog
 from floqzoo.runs.run_directory import FORMAT
 from floqzoo.runs.run_store import SUCCESS_METRIC
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.studies import claims
 from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
@@ -32,7 +37,8 @@ def test_a_study_is_a_sweep_whose_flags_the_recipes_take(name, scale, tmp_path):
     planned = study_sweep(study_named(name), scale, tmp_path)
     experiment, trials = planned.experiment, planned.sweep.trials
     tasks = SCALES[scale].tasks or experiment.tasks
-    assert len(trials) == len(planned.variants) == len(planned.cells) * len(tasks)
+    cells = {(variant.arm, variant.level) for variant in planned.variants}
+    assert len(trials) == len(planned.variants) == len(cells) * len(tasks)
     assert len({trial.directory for trial in trials}) == len(trials)
     for trial, variant in zip(trials, planned.variants, strict=True):
         assert (trial.recipe.name, trial.config.seeds) == (variant.recipe, SCALES[scale].seeds)
@@ -43,7 +49,7 @@ def test_a_study_is_a_sweep_whose_flags_the_recipes_take(name, scale, tmp_path):
             assert interval == 0 or steps < interval or steps % interval == 0
     budgets = {(trial.config.offline_steps, trial.config.online_steps) for trial in trials}
     assert len(budgets) == 1  # the same for all arms
-    assert len({trial.method for trial in trials}) == len(planned.cells)
+    assert len({trial.method for trial in trials}) == len(cells)
 
 
 @pytest.mark.slow
@@ -58,10 +64,11 @@ def test_the_sweep_file_has_the_same_trials(tmp_path, capsys):
 
 
 def test_what_recipes_cannot_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="`scale` must be small for the study recovery"):
-        study_sweep(study_named("recovery"), "paper", tmp_path)
-    with pytest.raises(ValueError, match="`updates` must not be given for the study update_ratio"):
-        study_sweep(study_named("update_ratio"), "paper", tmp_path, updates=3)
+    with pytest.raises(ValueError, match="`scale` must be small for the study successor_measures"):
+        study_sweep(study_named("successor_measures"), "paper", tmp_path)
+    for name in ("update_ratio", "plasticity"):
+        with pytest.raises(ValueError, match=f"`updates` must not be given for the study {name}"):
+            study_sweep(study_named(name), "paper", tmp_path, updates=3)
     with pytest.raises(ValueError, match="`dry_run` must not be given with `from`"):
         study_command("backups", read=tmp_path, dry_run=True)
 
@@ -108,7 +115,7 @@ def test_runs_become_measurements_and_verdicts_of_the_seeds_that_all_arms_have(t
     table, missing = read_runs(planned, tmp_path)
     np.testing.assert_array_equal(table.of("expected", 0, SUCCESS_METRIC), [0.5, 0.75, 1.0])
     assert [str(trial).split(" on ")[0] for trial in missing] == ["expected", "distributional", "distributional"]
-    assert not table.paired(planned.cells).rows
+    assert not planned.complete(table).rows
 
     store(second, metrics_of([0.1, 0.2, 0.3], 0.5), step=3)  # still running
     store(third, metrics_of([0.25, 0.5, 0.75], 1.0))
@@ -184,3 +191,46 @@ def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch
     study_command("backups", **given)
     assert len(ran) == len(set(ran)) == 4 and "missing" not in capsys.readouterr().err
     assert "More is better." in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_last_agents_are_measured_on_the_data_of_their_run(tmp_path, monkeypatch):
+    def sum_and_moment(agent, batch):
+        weights = jax.tree.leaves(eqx.filter(agent.policy, eqx.is_inexact_array))
+        return {(0.25, "sum"): sum(map(jnp.sum, weights)), (0.5, "moment"): jnp.mean(batch.observation[:, 0] ** 2)}
+
+    recipe = str(Path(__file__).with_name("toy_recipe.py"))
+    experiment = RunExperiment(
+        design="",
+        level="level",
+        variants=lambda scale: [
+            Variant(arm=f"{size}", recipe=recipe, preset="default", fields={"agent.batch_size": size})
+            for size in (4, 8)
+        ],
+        measure=sum_and_moment,
+        tasks=TWO_TASKS[:1],
+        panels={"sum": "", "moment": ""},
+        statements=[],
+    )
+    fields = {"eval_interval": 0, "save_interval": 10, "keep_checkpoints": 1}
+    monkeypatch.setattr(
+        "floqzoo.sweeps.study_sweep.SCALES", {"s": replace(SCALES["ogbench-small"], tasks=None, fields=fields)}
+    )
+    monkeypatch.setattr("floqzoo.sweeps.study_sweep.task_of", lambda run: toy_task())
+    planned = study_sweep(replace(study_named("backups"), runs=experiment), "s", tmp_path, seeds=2, updates=20)
+    first, second = planned.sweep.trials
+    run_trial.main(first.words)
+    table, missing = read_runs(planned, tmp_path)
+    assert [trial.directory for trial in missing] == [second.directory] and not planned.complete(table).rows
+
+    run_trial.main(second.words)
+    table, missing = read_runs(planned, tmp_path)
+    assert not missing and planned.complete(table).rows == table.rows
+    # One batch for all agents; the toy run does not normalise observations.
+    batch = toy_task().dataset.sample(jax.random.key(0), 1_024)
+    for trial, arm in zip(planned.sweep.trials, ("4", "8"), strict=True):
+        agents = [StoredRun(trial.directory).agent(trial.recipe, seed) for seed in (0, 1)]
+        found = [sum_and_moment(agent, batch) for agent in agents]
+        for level, metric in found[0]:
+            expected = [each[level, metric] for each in found]
+            np.testing.assert_allclose(table.of(arm, level, metric), expected, rtol=1e-4, atol=1e-5)

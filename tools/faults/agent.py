@@ -7,6 +7,10 @@ AGENT_FILE = "floqzoo/agent.py"
 HYPERPARAMETER = "floqzoo/hyperparameter.py"
 RULES = "floqzoo/update_rules.py"
 TESTS = "tests/test_agent.py"
+FREEZING = (
+    "tests/recipes/test_frozen_features.py::"
+    "test_frozen_features_stay_and_last_layers_policy_and_distilled_critic_are_trained[fql]"
+)
 
 AGENT = (
     Fault(
@@ -29,6 +33,20 @@ AGENT = (
         "old + step.astype(old.dtype) * (new - old)",
         "new + step.astype(old.dtype) * (old - new)",
         (f"{TESTS}::test_the_target_follows_the_critic_from_before_each_step[0.0]",),
+    ),
+    Fault(
+        "frozen features take the steps of their optimiser",
+        RULES,
+        "jnp.where(count < num_updates, step, 0)",
+        "step",
+        (FREEZING,),
+    ),
+    Fault(
+        "every layer but the first counts as the last",
+        RULES,
+        "_layer_of(path) in last",
+        "_layer_of(path) is not None",
+        (FREEZING,),
     ),
     Fault(
         "the state of a target is copied in every update",

@@ -60,8 +60,8 @@ TRAINING = (
     Fault(
         "an n-step return discounts its rewards once too often",
         "floqzoo/learner/batch_sources.py",
-        "reward + gamma * discount * step.reward",
-        "reward + gamma**2 * discount * step.reward",
+        "powers[:, None] * before * rewards",
+        "powers[:, None] ** 2 * before * rewards",
         ("tests/training/test_batch_source.py::test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop",),
     ),
     Fault(

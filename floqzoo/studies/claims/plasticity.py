@@ -1,6 +1,5 @@
 """Can features that are learnt early, and then frozen, fit the targets of later training?"""
 
-import itertools
 from functools import partial
 from typing import Any
 
@@ -8,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.tree_util import GetAttrKey, SequenceKey
-from jaxtyping import PyTree
 
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import effective_rank
 from floqzoo.networks.mlp import MLP
+from floqzoo.runs.run_store import SUCCESS_METRIC
 from floqzoo.studies.critic_lab import (
     ERROR,
     SCORE,
@@ -29,39 +27,23 @@ from floqzoo.studies.critic_lab import (
     value_error,
     with_fixed_targets,
 )
-from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+from floqzoo.studies.study import (
+    Measurement,
+    RunExperiment,
+    Statement,
+    Study,
+    Table,
+    Variant,
+    fixed_targets,
+    measurements,
+)
+from floqzoo.update_rules import freeze_features_after
 
 
 MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Fractions of the training after which the features are frozen; 1 means never."""
 FLOQ, MONOLITHIC, FIXED = "floq", "monolithic", "floq, fixed targets"
 FLOW_ONLY = "floq, distilled critic not frozen"
-
-
-def features_frozen_after(
-    frozen_after: int, optimiser: optax.GradientTransformation, layers: int, trained: str | None = None
-) -> Any:
-    """Wraps `optimiser` so that, after `frozen_after` updates, it changes only the last linear layer of each MLP.
-
-    - `layers`: The number of linear layers of each MLP, excluding the first.
-    - `trained`: The attribute whose parameters are trained to the end; None if there is none.
-    """
-
-    def init(params: PyTree) -> Any:
-        return jnp.zeros((), int), optimiser.init(params)
-
-    def update(updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
-        count, inner = state
-        steps, inner = optimiser.update(updates, inner, params)
-
-        def step_of(path, step):
-            last = (GetAttrKey("layers"), SequenceKey(layers - 1)) in itertools.pairwise(path)
-            kept = any(isinstance(key, GetAttrKey) and key.name == trained for key in path)
-            return step if last or kept else jnp.where(count < frozen_after, step, 0.0)
-
-        return jax.tree_util.tree_map_with_path(step_of, steps), (count + 1, inner)
-
-    return optax.GradientTransformation(init, update)
 
 
 def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
@@ -103,8 +85,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
     """Trains one kind of critic on all seeds, freezes its features after a fraction `moment` of the updates, and
     returns its measurements."""
     frozen = round(moment * settings.updates)
-    trained = "distilled" if arm == FLOW_ONLY else None
-    optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden), trained)
+    trained = ("distilled",) if arm == FLOW_ONLY else ()
+    optimiser = freeze_features_after(frozen, optax.adam(settings.lr), except_for=trained)
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
     data = lab_data(settings)
     agents = train(agents, with_fixed_targets(data) if arm == FIXED else data, settings)
@@ -124,6 +106,60 @@ def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 
+UPDATES = {"ogbench-small": 5_000, "paper": 2_000_000}
+
+
+def run_variants(scale: str) -> list[Variant]:
+    """Returns floq, FQL, and floq with fixed targets, each without and with freezing after half of the updates."""
+    return [
+        Variant(
+            arm=arm,
+            recipe=recipe,
+            level=moment,
+            fields={"offline_steps": UPDATES[scale], **changed}
+            | ({"agent.features_frozen_after": round(moment * UPDATES[scale])} if moment < 1 else {}),
+        )
+        for arm, recipe, changed in (
+            (FLOQ, "floq", {}),
+            ("fql", "fql", {}),
+            (FIXED, "floq", fixed_targets(scale)),
+        )
+        for moment in (0.5, 1.0)
+    ]
+
+
+def lost_success(table: Table, arm: str) -> np.ndarray:
+    """Returns the success rate without freezing minus the success rate with freezing."""
+    return table.of(arm, 1.0, SUCCESS_METRIC) - table.of(arm, 0.5, SUCCESS_METRIC)
+
+
+RUNS = RunExperiment(
+    design="After half of the updates, all layers of each network of the critic are frozen, except the last linear layer. floq's "
+    "distilled critic, which only follows the flow, is not frozen. With fixed targets, floq is regressed onto the returns of "
+    "the data to the end of the episode; if the episode is truncated there, the value of its last state is that of a target "
+    "network that is never updated. Which layers are frozen is not published for floq and FQL, so this is our choice.",
+    level="share of the training before freezing",
+    variants=run_variants,
+    tasks=(
+        "antmaze-giant-navigate-singletask-task1-v0",
+        "antsoccer-arena-navigate-singletask-task4-v0",
+        "cube-double-play-singletask-task2-v0",
+        "puzzle-4x4-play-singletask-task4-v0",
+    ),
+    panels={SUCCESS_METRIC: "success (rate)"},
+    statements=[
+        Statement(
+            "Freezing reduces the success rate of FQL more than the success rate of floq.",
+            lambda table: lost_success(table, "fql") - lost_success(table, FLOQ),
+            "of the success rate",
+        ),
+        Statement(
+            "Freezing reduces floq's success rate less with moving targets than with fixed targets.",
+            lambda table: lost_success(table, FIXED) - lost_success(table, FLOQ),
+            "of the success rate",
+        ),
+    ],
+)
 STUDY = Study(
     name="plasticity",
     claim="Flow matching learns plastic features: if the features are frozen part-way through training, they can still fit "
@@ -140,6 +176,7 @@ STUDY = Study(
         for arm in (FLOQ, MONOLITHIC, FIXED, FLOW_ONLY)
         for moment in MOMENTS
     },
+    runs=RUNS,
     level="share of the training before freezing",
     panels={
         "score": SCORE,

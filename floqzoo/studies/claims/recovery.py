@@ -14,8 +14,8 @@ from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import with_steps
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.networks.mlp import MLP
+from floqzoo.records import Transition
 from floqzoo.studies.critic_lab import (
-    Checks,
     LabSettings,
     checks,
     flow_agents,
@@ -25,7 +25,16 @@ from floqzoo.studies.critic_lab import (
     train,
     with_fixed_targets,
 )
-from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+from floqzoo.studies.study import (
+    Measurement,
+    RunExperiment,
+    Statement,
+    Study,
+    Table,
+    Variant,
+    fixed_targets,
+    measurements,
+)
 from floqzoo.typing import Array, Scalar
 
 
@@ -33,20 +42,20 @@ SIZES = (0.1, 0.3, 1.0)
 """Sizes of the perturbation, as fractions of a standard deviation over states: the standard deviation of Q for flows,
 and of each pre-activation for monolithic networks."""
 MOVING, FIXED = "moving targets", "fixed targets"
+Pairs = tuple[Float[Array, "pairs observation"], Float[Array, "pairs action"]]
 
 
-def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
+def flow_errors(critic: FlowCritic, pairs: Pairs, delta: Scalar) -> dict[float, Scalar]:
     r"""Computes how much of a perturbation of the flow's state $z_t$ reaches the output, for each solver time $t$.
 
     Each value is the RMS change of the output, divided by the size of the perturbation.
 
-    - `size`: The size of the perturbation, as a fraction of the standard deviation of the exact Q.
+    - `pairs`: Observations and actions.
+    - `delta`: The size of the perturbation.
     """
     steps: Any = critic.solver
     count = steps.num_steps
     noise = quantile_noise(critic.prior, 4)
-    observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
-    delta = size * jnp.std(where.value)
 
     def ends(done: int, sign: float) -> Float[Array, "members pairs noise"]:
         """The outputs of the flows if their state is perturbed by `sign * delta` after `done` steps."""
@@ -59,7 +68,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
                 z = before.push_forward(start, code, 0.0, done / count) if done else start
                 return after.push_forward(z + sign * delta, code, done / count, 1.0)[0]
 
-            return jax.vmap(jax.vmap(of_start, (None, None, 0)), (0, 0, None))(observation, action, noise)
+            return jax.vmap(jax.vmap(of_start, (None, None, 0)), (0, 0, None))(*pairs, noise)
 
         return critic.fields.each(of_member)
 
@@ -71,15 +80,16 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     return {done / count: error(done) for done in range(count)}
 
 
-def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
+def monolithic_errors(critic: Any, pairs: Pairs, size: float) -> dict[float, Scalar]:
     """Computes how much of a perturbation of a hidden layer's pre-activations reaches Q, for each hidden layer.
 
     Each value is the RMS change of Q in standard deviations of Q, divided by `size`. Each key is the fraction of the
     computation that precedes the perturbation.
 
+    - `pairs`: Observations and actions.
     - `size`: The size of the perturbation, as a fraction of the standard deviation of each pre-activation.
     """
-    x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
+    x = jnp.concatenate(pairs, axis=-1)
 
     def of_member(network: MLP) -> list[Scalar]:
         batched = partial(jax.vmap, in_axes=0)
@@ -103,26 +113,41 @@ def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Sc
     return {(layer + 1) / (len(errors) + 1): error for layer, error in enumerate(errors)}
 
 
+def errors_of(critic: Any, pairs: Pairs, spread: Scalar) -> dict[tuple[float, str], Scalar]:
+    """Computes the errors of a critic for all `SIZES`, by level and metric.
+
+    - `spread`: The standard deviation of Q.
+    """
+    found = {}
+    for size in SIZES:
+        flow = isinstance(critic, FlowCritic)
+        errors = flow_errors(critic, pairs, size * spread) if flow else monolithic_errors(critic, pairs, size)
+        found |= {(done, f"error_{size:g}"): error for done, error in errors.items()}
+    return found
+
+
 WIDE = "floq with κ = 0.5"
-CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, float]]] = {
-    "floq": (flow_agents, flow_errors, {}),
-    WIDE: (flow_agents, flow_errors, {"noise_coverage": 0.5}),
-    "monolithic": (monolithic_agents, monolithic_errors, {}),
+CRITICS: dict[str, tuple[Callable[..., Any], dict[str, float]]] = {
+    "floq": (flow_agents, {}),
+    WIDE: (flow_agents, {"noise_coverage": 0.5}),
+    "monolithic": (monolithic_agents, {}),
 }
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
     """Trains one kind of critic on all seeds, with moving or fixed targets; returns its errors after perturbations."""
-    build, errors, changed = CRITICS[kind]
+    build, changed = CRITICS[kind]
     settings = replace(settings, **changed)
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
-    where, rows = checks(), []
-    for size in SIZES:
-        found = of_each_seed(lambda critic, size=size: errors(critic, where, size), agents)
-        for done, values in found.items():
-            rows += measurements(f"{kind}, {targets}", done, {f"error_{size:g}": values})
-    return rows
+    where = checks()
+    pairs, spread = (where.observation.reshape(-1, 2), where.action.reshape(-1, 2)), jnp.std(where.value)
+    found = of_each_seed(lambda critic: errors_of(critic, pairs, spread), agents)
+    return [
+        row
+        for (done, metric), values in found.items()
+        for row in measurements(f"{kind}, {targets}", done, {metric: values})
+    ]
 
 
 def mean_error(table: Table, arm: str) -> np.ndarray:
@@ -136,6 +161,76 @@ def mean_error(table: Table, arm: str) -> np.ndarray:
     return np.mean(errors, axis=0)
 
 
+RECIPES: dict[str, tuple[str, dict[str, float]]] = {
+    "floq": ("floq", {}),
+    WIDE: ("floq", {"agent.noise_coverage": 0.5}),
+    "monolithic": ("fql", {}),
+}
+"""The recipe of each kind of critic, and the settings that it changes."""
+
+
+def run_errors(agent: Any, batch: Transition) -> dict[tuple[float, str], Scalar]:
+    """Computes the errors of an agent's critic for the transitions of a batch, where the spread is that of its own Q."""
+    q = jax.vmap(agent.critic.score)(batch.observation, batch.action)
+    return errors_of(agent.critic, (batch.observation, batch.action), jnp.std(q))
+
+
+STATEMENTS = [
+    Statement(
+        "If a flow is perturbed in the middle of its integration, only a part of the perturbation reaches the output.",
+        lambda table: 1 - mean_error(table, f"floq, {MOVING}"),
+        "of the perturbation",
+    ),
+    Statement(
+        "A smaller part of the perturbation reaches the output of a flow than the output of a monolithic network.",
+        lambda table: mean_error(table, f"monolithic, {MOVING}") - mean_error(table, f"floq, {MOVING}"),
+        "of the perturbation",
+    ),
+    Statement(
+        "A flow recovers better if it was trained against moving targets than against fixed targets.",
+        lambda table: mean_error(table, f"floq, {FIXED}") - mean_error(table, f"floq, {MOVING}"),
+        "of the perturbation",
+    ),
+    Statement(
+        "With the wider noise interval (κ = 0.5), only a part of the perturbation reaches the output of the flow.",
+        lambda table: 1 - mean_error(table, f"{WIDE}, {MOVING}"),
+        "of the perturbation",
+    ),
+    Statement(
+        "With the wider noise interval, a flow recovers better if it was trained against moving targets.",
+        lambda table: mean_error(table, f"{WIDE}, {FIXED}") - mean_error(table, f"{WIDE}, {MOVING}"),
+        "of the perturbation",
+    ),
+]
+LEVEL = "share of the computation before the perturbation"
+PANELS = {
+    f"error_{size:g}": f"perturbation of {size:g} standard deviations (error of Q / perturbation)" for size in SIZES
+}
+RUNS = RunExperiment(
+    design="As in the maze, but floq and FQL are trained by their recipes, and the errors are means over 1,024 transitions of the "
+    "data. The perturbation is relative to the standard deviation of the critic's own Q over these transitions, since the exact Q "
+    "is not known. Fixed targets are the returns of the data to the end of the episode; if the episode is truncated there, "
+    "the value of its last state is that of a target network that is never updated. The published experiment instead uses an "
+    "old network in the first integration steps, and does not say how old it is.",
+    level=LEVEL,
+    variants=lambda scale: [
+        Variant(
+            arm=f"{kind}, {targets}",
+            recipe=recipe,
+            fields={**changed, **(fixed_targets(scale) if targets == FIXED else {})},
+        )
+        for kind, (recipe, changed) in RECIPES.items()
+        for targets in (MOVING, FIXED)
+    ],
+    measure=run_errors,
+    tasks=(
+        "antsoccer-arena-navigate-singletask-task4-v0",
+        "cube-double-play-singletask-task2-v0",
+        "humanoidmaze-medium-navigate-singletask-task1-v0",
+    ),
+    panels=PANELS,
+    statements=STATEMENTS,
+)
 STUDY = Study(
     name="recovery",
     claim="The integration of a flow critic recovers from wrong intermediate values (test-time recovery), because the critic "
@@ -156,35 +251,8 @@ STUDY = Study(
         for kind in CRITICS
         for targets in (MOVING, FIXED)
     },
-    level="share of the computation before the perturbation",
-    panels={
-        f"error_{size:g}": f"perturbation of {size:g} standard deviations (error of Q / perturbation)" for size in SIZES
-    },
-    statements=[
-        Statement(
-            "If a flow is perturbed in the middle of its integration, only a part of the perturbation reaches the output.",
-            lambda table: 1 - mean_error(table, f"floq, {MOVING}"),
-            "of the perturbation",
-        ),
-        Statement(
-            "A smaller part of the perturbation reaches the output of a flow than the output of a monolithic network.",
-            lambda table: mean_error(table, f"monolithic, {MOVING}") - mean_error(table, f"floq, {MOVING}"),
-            "of the perturbation",
-        ),
-        Statement(
-            "A flow recovers better if it was trained against moving targets than against fixed targets.",
-            lambda table: mean_error(table, f"floq, {FIXED}") - mean_error(table, f"floq, {MOVING}"),
-            "of the perturbation",
-        ),
-        Statement(
-            "With the wider noise interval (κ = 0.5), only a part of the perturbation reaches the output of the flow.",
-            lambda table: 1 - mean_error(table, f"{WIDE}, {MOVING}"),
-            "of the perturbation",
-        ),
-        Statement(
-            "With the wider noise interval, a flow recovers better if it was trained against moving targets.",
-            lambda table: mean_error(table, f"{WIDE}, {FIXED}") - mean_error(table, f"{WIDE}, {MOVING}"),
-            "of the perturbation",
-        ),
-    ],
+    runs=RUNS,
+    level=LEVEL,
+    panels=PANELS,
+    statements=STATEMENTS,
 )
