@@ -133,6 +133,9 @@ RUN_ON_OGBENCH = {
     "the curvature of paths with K steps, which is 0 for K = 1. With κ = 1, floq rarely succeeds, whatever K is.",
     "plasticity": "With fixed targets, floq rarely succeeds even without freezing, so the second statement says little: there is hardly any\n"
     "success that freezing could reduce.",
+    "recovery": "With the default κ = 0.1, the flow amplifies perturbations; with κ = 0.5, it corrects about half of them. In the maze, where\n"
+    "the exact Q is known, training against moving targets did not help in this way. Here, fixed targets are also other targets:\n"
+    "single returns of the data, which differ between transitions with the same state and action. The effect may be due to that.",
     "target_noise": "Values are about -126 at the data. The success rate of floq is lower with the largest noise, and that of FQL is not;\n"
     "with five seeds, the intervals of both are too wide for a verdict.",
     "update_ratio": "With a ratio of 1, a run makes 475 updates, too few to learn the task from scratch; with 16, it makes 7,600. Ratios of\n"

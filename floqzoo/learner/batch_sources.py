@@ -71,7 +71,9 @@ class NStep(eqx.Module):
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
         """Reads the n-step returns that start at the transitions with addresses `at`; the key is not used."""
         del key
-        first = store.transition(at)
+        first = self.apply_terminations(store.transition(at))
+        if self.n == 1:
+            return first if self.next_action else replace(first, next_action=None)
         further = jnp.minimum(store.steps_left(at), self.n - 1)
         steps = jnp.arange(self.n, dtype=at.dtype)
 

@@ -137,7 +137,8 @@ RUNS = RunExperiment(
     design="After half of the updates, all layers of each network of the critic are frozen, except the last linear layer. floq's "
     "distilled critic, which only follows the flow, is not frozen. With fixed targets, floq is regressed onto the returns of "
     "the data to the end of the episode; if the episode is truncated there, the value of its last state is that of a target "
-    "network that is never updated. Which layers are frozen is not published for floq and FQL, so this is our choice.",
+    "network that is never updated. At the scale `paper`, the tasks are the published ones. Which layers are frozen is not "
+    "published for floq and FQL, so this is our choice.",
     level="share of the training before freezing",
     variants=run_variants,
     tasks=(

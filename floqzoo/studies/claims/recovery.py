@@ -210,8 +210,8 @@ RUNS = RunExperiment(
     design="As in the maze, but floq and FQL are trained by their recipes, and the errors are means over 1,024 transitions of the "
     "data. The perturbation is relative to the standard deviation of the critic's own Q over these transitions, since the exact Q "
     "is not known. Fixed targets are the returns of the data to the end of the episode; if the episode is truncated there, "
-    "the value of its last state is that of a target network that is never updated. The published experiment instead uses an "
-    "old network in the first integration steps, and does not say how old it is.",
+    "the value of its last state is that of a target network that is never updated. At the scale `paper`, the tasks are those "
+    "of the published experiment, which instead uses an old network in the first integration steps, and does not say how old it is.",
     level=LEVEL,
     variants=lambda scale: [
         Variant(
