@@ -87,8 +87,15 @@ of FQL and floq with two or three seeds on the tasks of the maze.
 |---|---|
 {designs}
 
-Successor measures are compared on a maze and on the robot arm [by another command](successor.md#known-policy), since their
-errors are measured against rollouts.
+Successor measures are compared on a maze and on the robot arm by [another command](successor.md#known-policy), since their errors are
+measured against episodes of a known policy. It resumes, too. With the published sizes, it is as follows; the sizes of the networks are not
+published:
+
+```bash
+python -m floqzoo.studies.measure_evaluation --policy_run exp/floqzoo/... --states 64 --steps 1000 --samples 2048 \\
+    --compared 2048 --scored 2048 --training.updates 3000000 --training.batch_size 1024 --training.tau 0.001 \\
+    --training.hidden 512 512 512 512
+```
 
 Both scales on OGBench are [sweeps](sweeps.md), so they run on Ray, and an interrupted study resumes if the same command is run
 again. With `--dry_run`, the command writes a sweep file instead, which `floqzoo sweep` can submit to Slurm or run on a cluster.
