@@ -24,7 +24,7 @@ USED_WITH = {
     "diffusion_steps": {"method": "td2-dd"},
     ("value_flows", "alpha"): {"acting": "one-step"},
 }
-ZERO = {"pretraining_steps"}  # may be 0
+ZERO = {"pretraining_steps", "features_frozen_after"}  # may be 0
 OF_ANY_SIGN = {"target_entropy_multiplier", "reward_shift"}
 
 

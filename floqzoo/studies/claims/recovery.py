@@ -14,6 +14,7 @@ from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import with_steps
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.networks.mlp import MLP
+from floqzoo.protocols import FlowValued
 from floqzoo.records import Transition
 from floqzoo.studies.critic_lab import (
     LabSettings,
@@ -120,7 +121,7 @@ def errors_of(critic: Any, pairs: Pairs, spread: Scalar) -> dict[tuple[float, st
     """
     found = {}
     for size in SIZES:
-        flow = isinstance(critic, FlowCritic)
+        flow = isinstance(critic, FlowValued)
         errors = flow_errors(critic, pairs, size * spread) if flow else monolithic_errors(critic, pairs, size)
         found |= {(done, f"error_{size:g}"): error for done, error in errors.items()}
     return found
