@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import with_steps
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.networks.mlp import MLP
@@ -46,7 +45,7 @@ MOVING, FIXED = "moving targets", "fixed targets"
 Pairs = tuple[Float[Array, "pairs observation"], Float[Array, "pairs action"]]
 
 
-def flow_errors(critic: FlowCritic, pairs: Pairs, delta: Scalar) -> dict[float, Scalar]:
+def flow_errors(critic: FlowValued | Any, pairs: Pairs, delta: Scalar) -> dict[float, Scalar]:
     r"""Computes how much of a perturbation of the flow's state $z_t$ reaches the output, for each solver time $t$.
 
     Each value is the RMS change of the output, divided by the size of the perturbation.
