@@ -9,6 +9,7 @@ of the same starts and goals: that of the recorded steps which follow the start,
 """
 
 import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ from scipy.stats import binomtest
 
 import floqzoo as fz
 from floqzoo.runs import find_recipe
+from floqzoo.tasks.datafile import opened_npz, read_arrays
 from floqzoo.tasks.simulator import make
 
 
@@ -63,8 +65,9 @@ def main(directory):
     task = fz.load(run.env_name, dataset_path=run.data["path"])
     states = np.asarray(task.dataset.observations)
     left = np.asarray(task.dataset.steps_left(jnp.arange(len(states))))
-    with np.load(run.data["path"]) as stored:
-        positions, velocities = stored["qpos"], stored["qvel"]
+    path = Path(run.data["path"])
+    with opened_npz(path) as archive:
+        positions, velocities = read_arrays(path, archive, ("qpos", "qvel")).values()
     draw = np.random.default_rng(0)
     world = make(task.name.environment)
     world.reset(seed=0)

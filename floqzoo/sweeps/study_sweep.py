@@ -96,14 +96,9 @@ class StudySweep:
         """Returns the measurements of the tasks and seeds for which all variants were measured."""
         if self.experiment.measure is None:
             return table.paired({(variant.arm, variant.level) for variant in self.variants})
-        # Without a measurement of an arm, no seed is complete.
-        levels = {arm: {row.level for row in table.rows if row.arm == arm} or {np.nan} for arm in self.arms}
-        return table.paired({(arm, level) for arm in self.arms for level in levels[arm]})
-
-    @property
-    def arms(self) -> set[str]:
-        """The arms of the variants."""
-        return {variant.arm for variant in self.variants}
+        if {variant.arm for variant in self.variants} > set(table.arms):
+            return Table(())
+        return table.paired({(row.arm, row.level) for row in table.rows})
 
 
 def study_sweep(

@@ -170,7 +170,7 @@ RECIPES: dict[str, tuple[str, dict[str, float]]] = {
 
 
 def run_errors(agent: Any, batch: Transition) -> dict[tuple[float, str], Scalar]:
-    """Computes the errors of an agent's critic for the transitions of a batch, where the spread is that of its own Q."""
+    """Computes the errors of an agent's critic for the transitions of a batch, where the spread is that of its Q."""
     q = jax.vmap(agent.critic.score)(batch.observation, batch.action)
     return errors_of(agent.critic, (batch.observation, batch.action), jnp.std(q))
 
@@ -208,7 +208,7 @@ PANELS = {
 }
 RUNS = RunExperiment(
     design="As in the maze, but floq and FQL are trained by their recipes, and the errors are means over 1,024 transitions of the "
-    "data. The perturbation is relative to the standard deviation of the critic's own Q over these transitions, since the exact Q "
+    "data. The perturbation is relative to the standard deviation of the critic's Q over these transitions, since the exact Q "
     "is not known. Fixed targets are the returns of the data to the end of the episode; if the episode is truncated there, "
     "the value of its last state is that of a target network that is never updated. At the scale `paper`, the tasks are those "
     "of the published experiment, which instead uses an old network in the first integration steps, and does not say how old it is.",
