@@ -32,6 +32,15 @@ def test_every_marker_of_a_page_names_a_file(page):
         assert (ROOT / found[1]).is_file()
 
 
+def test_a_file_shown_in_the_docs_has_no_relative_links():
+    # A page has another folder than the file that it shows, so such a link breaks in one of the two.
+    link = re.compile(r"\]\((?!https?://|#)([^)]*)\)")
+    shown = {MARKER.match(line)[1] for page in PAGES for line in markers(page.read_text())}
+    relative = {name: link.findall((ROOT / name).read_text()) for name in shown if name.endswith(".md")}
+    assert {"CHANGELOG.md", "CONTRIBUTING.md"} <= relative.keys()
+    assert not any(relative.values()), relative
+
+
 def test_there_are_markers():
     assert sum(len(markers(page.read_text())) for page in PAGES) > 3
 
