@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Key, PyTree
 
 from floqzoo.learner.pytree_utils import split_arrays
+from floqzoo.learner.scanned_update import over_seeds
 from floqzoo.typing import Array
 from floqzoo.update_rules import copied
 
@@ -57,7 +58,7 @@ def train_members(
 
             return jax.lax.scan(update, arrays, first + jnp.arange(chunk))
 
-        return jax.vmap(member)(arrays, data, keys)
+        return over_seeds(member)(arrays, data, keys)
 
     arrays, losses = copied(arrays), []
     for first in range(0, updates, chunk):

@@ -1,4 +1,4 @@
-"""Trains successor measures with several discounts and seeds in parallel."""
+"""Trains successor measures with several discounts and seeds in one compiled program."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

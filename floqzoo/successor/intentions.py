@@ -89,8 +89,8 @@ class IntentionSuccessor(eqx.Module):
     + \lambda \, \tfrac1{d_z} D_{\text{KL}}\bigl( q(z \mid s', a') \,\big\|\, N(0, I) \bigr),$$
 
     where the first two terms are those of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], and $\text{sg}$ denotes a
-    stopped gradient. The target flow at $(s', a')$ takes the same z. The gradient of the second term does not reach the
-    encoder.
+    stopped gradient. The target flow at $(s', a')$ takes the same z. The gradient of the second term only
+    reaches the encoder if the measure's `bootstrap_trains_conditions` is True; $\text{sg}$ is then omitted.
 
     - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the behaviour policy, whose flow is conditioned
       on s, a and z.

@@ -49,6 +49,7 @@ SMALL = InFOMConfig(
 CASES = {
     "as published": SMALL,
     "mean and layer norm": replace(SMALL, q_agg="mean", value_layer_norm=True, expectile=0.95, kl_weight=2.0),
+    "encoder trained by both terms": replace(SMALL, intention_gradient="both"),
 }
 
 
@@ -64,6 +65,7 @@ def settings_of(config):
         config.num_flow_steps,
         config.actor_freq,
         config.q_agg,
+        config.intention_gradient,
         MEAN,
         SCALE,
         LOW,

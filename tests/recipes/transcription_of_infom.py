@@ -24,6 +24,7 @@ class Settings:
     flow_steps: int
     policy_every: int
     q_agg: str
+    intention_gradient: str
     mean: np.ndarray
     scale: np.ndarray
     low: np.ndarray
@@ -108,7 +109,7 @@ def occupancy(state, batch, draws, settings):
     one_step = np.mean(error**2)
     flow_gradient, by_inputs = gradients(state.flow, tape, (1 - gamma) * 2 * error / (size * d))
     start = batch.s.shape[1] + batch.a.shape[1]
-    by_z = by_inputs[:, start : start + dz]  # of this term alone
+    by_z = by_inputs[:, start : start + dz]
 
     end = solve(state.target_flow, batch.s_next, batch.a_next, z, draws.future, settings)
     x = (1 - t[:, None]) * draws.future + t[:, None] * end
@@ -116,8 +117,10 @@ def occupancy(state, batch, draws, settings):
     found, tape = outputs_and_tape(state.flow, np.concatenate([batch.s, batch.a, z, x, t[:, None]], axis=1))
     error = found - wanted
     bootstrap = np.mean(error**2)
-    further, _ = gradients(state.flow, tape, gamma * 2 * error / (size * d))
+    further, by_inputs = gradients(state.flow, tape, gamma * 2 * error / (size * d))
     flow_gradient = each(np.add, flow_gradient, further)
+    if settings.intention_gradient == "both":
+        by_z = by_z + by_inputs[:, start : start + dz]
 
     share = settings.kl_weight / (size * dz)
     by_mu = by_z + share * mu
