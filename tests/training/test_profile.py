@@ -14,6 +14,7 @@ from benchmarks.measured_update import random_dataset
 from floqzoo.learner import ScannedUpdate, build_agents, update_keys
 from floqzoo.scopes import steps_of, update_step
 from floqzoo.training.profile import OUTSIDE, kernel_events, module_of, operation_names, profile_run, step_times
+from recipes.codac import CODACConfig, codac
 from recipes.evor import EVORConfig, evor
 from recipes.floq import FloqConfig, floq
 from recipes.rebrac import ReBRACConfig, rebrac
@@ -26,18 +27,19 @@ SMALL_FLOQ = FloqConfig(
     alpha=3.0, block_width=8, block_depth=1, actor_hidden_dims=(8,), value_hidden_dims=(8,), noise_samples=2
 )
 GENERAL = {("sampling",), ("critic",), ("optimiser",), ("target_update",)}
-OF_FLOQ = {
+OF_FQL_POLICY = {
     ("policy",),
-    *(
-        ("critic", part)
-        for part in ("next_actions", "target_integration", "online_integration", "flow_matching", "distillation")
-    ),
     *(("policy", part) for part in ("flow_matching", "behaviour_integration", "distillation", "q")),
+}
+OF_FLOQ = OF_FQL_POLICY | {
+    ("critic", part)
+    for part in ("next_actions", "target_integration", "online_integration", "flow_matching", "distillation")
 }
 OF_REBRAC = {("policy",), ("critic", "targets"), ("policy", "q")}
 SMALL = {"actor_hidden_dims": (8,), "value_hidden_dims": (8,)}
 OF_RETURNS = {("critic", "target_integration"), ("critic", "flow_matching"), ("policy", "flow_matching")}
 OF_VALUE_FLOWS = OF_RETURNS | {("critic", "next_actions"), ("critic", "confidence")}
+OF_CODAC = OF_FQL_POLICY | {("critic", "targets"), ("critic", "conservative_term")}
 OF_TD2 = {*(("critic", part) for part in ("targets", "flow_matching", "reward")), ("policy", "flow_matching")}
 
 
@@ -56,6 +58,7 @@ def compiled(build, config):
         (rebrac, ReBRACConfig(**SMALL), OF_REBRAC),
         (value_flows, ValueFlowsConfig(**SMALL, num_samples=2), OF_VALUE_FLOWS),
         (evor, EVORConfig(**SMALL, num_samples=2), OF_RETURNS),
+        (codac, CODACConfig(**SMALL), OF_CODAC),
         (td2_cfm, TD2Config(network="mlp", hidden_dims=(8,)), OF_TD2),
     ],
 )
