@@ -389,7 +389,10 @@ class Trainer:
 
     def to_continue(self) -> str:
         """Returns advice on how to continue after an error whose cause can be removed."""
-        return f"Fix the problem, then continue with `{run_command('resume', self.directory)}`."
+        # The command reads the settings of a run that `run_recipe` has started.
+        has_settings = (self.directory / "flags.json").exists()
+        how = f"`{run_command('resume', self.directory)}`" if has_settings else "the same call and `resumed=True`"
+        return f"Fix the problem, then continue with {how}."
 
 
 def train(

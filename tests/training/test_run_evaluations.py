@@ -152,7 +152,7 @@ def test_what_an_environment_raises_ends_the_run(tmp_path):
     with pytest.raises(IndexError, match="too far") as raised:
         train(toy_build, task, toy_config(**BESIDE), tmp_path)
     assert not multiprocessing.active_children()
-    assert f"continue with `floqzoo resume {tmp_path}`" in raised.value.__notes__[-1]
+    assert "continue with the same call and `resumed=True`" in raised.value.__notes__[-1]
 
 
 @pytest.mark.parametrize("beside", [{}, BESIDE])
