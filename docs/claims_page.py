@@ -10,8 +10,8 @@ from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, res
 from floqzoo.sweeps.study_sweep import EVALUATIONS, SCALES
 
 
-MEASURED = "2026-11-27 and 2026-11-28"
-LATER = "2026-11-30"
+MEASURED = "2026-11-30 and 2026-12-01"
+MEASURED_ON_OGBENCH = "2026-11-30"
 INTRODUCTION = """# What flow matching brings: measured
 
 <!-- Written by docs/generate.py from docs/studies. -->
@@ -26,22 +26,22 @@ the claims [can also be tested on OGBench](#on-ogbench). One more study tests a 
 
 **Scale.** These are small experiments. Except for successor measures, the task is a
 [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells, networks have two layers of 64 units unless stated otherwise, and
-agents are trained for 4,000 updates. Every variant is trained with
-{seeds} seeds. A verdict applies only to this maze and these sizes; the papers' experiments use OGBench, networks of four layers
-of 512 units, and 2M updates. In this maze, the policy is exactly greedy over four actions, and the data cover all states and
-actions (except where data are scarce on purpose). Studies in this maze therefore do not test offline policy extraction.
+agents are trained for 4,000 updates. Every variant is trained with {seeds} seeds. A verdict applies only
+to this maze and these sizes; the papers' experiments use OGBench, networks of four layers of 512 units, and 2M updates. In this maze, the
+policy is exactly greedy over four actions, and the data cover all states and actions (except where data are scarce on purpose). Studies
+in this maze therefore do not test offline policy extraction.
 
 **Fairness.** Unless stated otherwise, floq's critic and the monolithic critic are trained on the same data for each seed, with
 the same number of updates, hidden layers, batch size, target update rate and learning rate. The learning rate is 3e-3, which is
-not the best value for every metric: without noise in the targets, a learning rate of 1e-3 gives both critics a smaller error in
-Q, but gives floq's policy a lower score ([target noise](#target-noise)). Unless stated otherwise, floq uses K = 4, two noise
-samples and κ = 0.1.
+not the best value for every metric: without noise in the targets, a learning rate of 1e-3 gives floq a smaller error in Q, but
+its policy a lower score ([target noise](#target-noise)). Unless stated otherwise, floq uses K = 4, two noise samples and κ = 0.1.
 
 **What we changed after the first trials.** Each statement was written down before it was tested, but the task and the sizes
 were chosen after some trials. In a larger maze with the same number of updates, and with a discount of 0.98, floq did not
 learn, so the maze was made smaller. In the first version of the study of target noise, each critic had its own learning rate,
 which turned out to be unfair when the targets were noisy. Now each critic uses the better of two learning rates at each noise
-scale.
+scale. Each study was first run with 10 seeds, which are also the first 10 of the {seeds}. No statement or setting was changed in
+between.
 
 **Statistics.** Each study compares several variants, called arms, which are paired by seed. An effect is the interquartile mean
 over seeds of the difference that a statement is about, with its 95 % bootstrap interval. *Reproduced* means that the interval
@@ -54,13 +54,11 @@ twenty such intervals misses the true value, and with few seeds [even more of th
 policy a score of 0. The returns of both are known exactly. The error of Q is measured in units of return. Values lie between
 -13 and 0, with a standard deviation of 3.7 over states and actions.
 
-The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. Measured on {later} were successor measures, K =
-16 and 32 in training, κ = 0.5 in recovery, and the distilled critic that is not frozen.
-`floqzoo study` lists the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study of the
-maze took 3 to 21 minutes on a machine shared with other work, without the variants of {later}. On a slower one, K = 32 alone took 13
-minutes, and successor measures 55 minutes.
-`floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims
-[can be tested on OGBench](#on-ogbench).
+The measurements were made on {date}, with Python 3.11 and jax 0.10.2. Two studies ran at the same time, each on
+one of two cores (`taskset -c 0 floqzoo study NAME`), and took 5 to 44 minutes. `floqzoo study` lists
+the studies. `floqzoo study NAME` repeats a study, or resumes it if it was interrupted. `floqzoo study NAME --from
+docs/studies/NAME` redraws the figure of a study from the stored measurements. The same claims [can be
+tested on OGBench](#on-ogbench).
 """
 
 ON_OGBENCH = """## The claims on OGBench {{ #on-ogbench }}
@@ -123,7 +121,7 @@ ON_COLLECTED = """### {title} on OGBench {{ #{name}-on-ogbench }}
 {numbers}
 
 {remark}
-This was measured on {later} on 2 shared cores, with Python 3.11 and jax 0.10.2:
+This was measured on {date} on 2 shared cores, with Python 3.11 and jax 0.10.2:
 
 ```bash
 floqzoo study {study} --scale ogbench-small
@@ -166,7 +164,7 @@ def on_collected(name: str, folder: Path) -> str:
         design=study.runs.design,
         verdicts=markdown_table(*verdict_table(judge(study.runs, table))),
         numbers=markdown_table(*result_table(study.runs, table)),
-        later=LATER,
+        date=MEASURED_ON_OGBENCH,
         remark=RUN_ON_OGBENCH[name],
     )
 
@@ -245,7 +243,6 @@ def claims_page(folder: Path) -> str:
         seeds=studies[0].settings.seeds,
         statements=sum(len(study.statements) for study in studies),
         date=MEASURED,
-        later=LATER,
     )
     return "\n".join([introduction, *(section(study, found[study.name]) for study in studies), on_ogbench(folder)])
 

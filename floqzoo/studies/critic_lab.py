@@ -42,7 +42,7 @@ MAZE = CellMaze()
 class LabSettings:
     """Settings of both kinds of critics, some of them only for floq; published values are in brackets."""
 
-    seeds: int = 10
+    seeds: int = 24
     """Number of agents of each kind, with separate networks and data."""
     transitions: int = 10_000
     """Number of transitions per dataset (1M)."""

@@ -87,7 +87,10 @@ def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> 
                 first = docs[name].split(";")[0].rstrip(".")
                 lines += _flag_lines(f"--{name}={_shown(getattr(config, name))}", f"{first}.")
     settings = [f"{field.name}={_shown(getattr(config.agent, field.name))}" for field in _flags(config.agent)]
-    lines += ["settings of the method (--agent.NAME=VALUE; for (64, 64), --agent.NAME 64 64):", *_wrapped(" ".join(settings), "  ")]
+    lines += [
+        "settings of the method (--agent.NAME=VALUE; for (64, 64), --agent.NAME 64 64):",
+        *_wrapped(" ".join(settings), "  "),
+    ]
     return "\n".join([*lines, "", "--help-all describes every flag."])
 
 

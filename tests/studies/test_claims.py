@@ -1,6 +1,7 @@
 """Studies of claims: how they are judged, resumed and read, and what their instruments measure."""
 
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from floqzoo.studies.critic_lab import (
 from floqzoo.studies.report import read_table
 from floqzoo.studies.statistics import Estimate
 from floqzoo.studies.study import (
+    SETTINGS,
     Measurement,
     Statement,
     Study,
@@ -47,6 +49,7 @@ from floqzoo.studies.study import (
     draw_study,
     judge,
     measurements,
+    record_settings,
     report_text,
     run_study,
 )
@@ -204,6 +207,10 @@ class TestStudy:
         assert study.name == name
         rows = read_table(Measurement, MEASURED / name / "measurements.csv")
         assert {row.seed for row in rows} == set(range(study.settings.seeds))
+        shutil.copy(MEASURED / name / SETTINGS, tmp_path)
+        record_settings(
+            {"study": name, **asdict(study.settings)}, tmp_path
+        )  # refuses other settings than the stored ones
         text = report_text(study, Table(rows), judge(study, Table(rows)))
         assert all(statement.text in text for statement in study.statements)
         assert draw_study(study, Table(rows), tmp_path / "figure.png").stat().st_size > 0

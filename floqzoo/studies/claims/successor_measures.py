@@ -22,7 +22,7 @@ TD, TD2 = (LABELS[method] for method in COMPARED)
 class ChainSettings(TrainingSettings):
     """Settings of all methods; published values are in brackets."""
 
-    seeds: int = 10
+    seeds: int = 24
     """Number of models of each method at each horizon (3)."""
 
 
