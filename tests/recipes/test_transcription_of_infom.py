@@ -49,7 +49,7 @@ SMALL = InFOMConfig(
 CASES = {
     "as published": SMALL,
     "mean and layer norm": replace(SMALL, q_agg="mean", value_layer_norm=True, expectile=0.95, kl_weight=2.0),
-    "encoder trained by both terms": replace(SMALL, intention_gradient="both"),
+    "both": replace(SMALL, intention_gradient="both"),
 }
 
 

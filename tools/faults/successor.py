@@ -194,4 +194,18 @@ SUCCESSOR = (
         "observations[b + 1 : e + 1]",
         ("tests/studies/test_rollouts.py::test_futures_may_start_with_the_current_state",),
     ),
+    Fault(
+        "both terms never train InFOM's encoder",
+        "floqzoo/successor/flow_successor.py",
+        "if conditions and not self.bootstrap_trains_conditions:",
+        "if conditions:",
+        ("tests/recipes/test_transcription_of_infom.py::test_updates_of_both_phases_are_those_of_the_equations",),
+    ),
+    Fault(
+        "FB aggregates its targets in one way, whatever its setting",
+        "recipes/fb.py",
+        "aggregation(config.target_agg)",
+        'aggregation("mean")',
+        ("tests/recipes/test_choices.py",),
+    ),
 )
