@@ -1,7 +1,8 @@
 """Generalised policy improvement over the policies of FB, whose measures a flow has learnt, on the goals of a maze.
 
     python recipes/fb.py --preset quickstart
-    python recipes/td2_cfm.py --preset maze --agent.measure_of=family --agent.policy_run=exp/floqzoo/quickstart/fb_sd000_...
+    python recipes/td2_cfm.py --preset maze --collect_episodes=150 --agent.measure_of=family \\
+        --agent.policy_run=exp/floqzoo/quickstart/fb_sd000_...
     python examples/family_gpi.py exp/floqzoo/debug/td2_cfm_sd000_...
 
 Each goal has a reward that no training has seen: 1 within a distance of 1, 0 elsewhere. Episodes start at random states of the
@@ -24,7 +25,7 @@ from floqzoo.tasks.simulator import make
 
 
 STEPS, STARTS, TOLERANCE, SHOWN = 200, 20, 1.0, 20_000
-POLICIES, FUTURES, SOLVER_STEPS = 16, 16, 5
+POLICIES, FUTURES, SOLVER_STEPS = 16, 128, 5
 KEY = jax.random.key(0)
 """Used at every step, so that GPI chooses among the same policies."""
 
@@ -105,10 +106,9 @@ def main(directory):
         improved, alone = policies_for(agent, jnp.asarray(goal, jnp.float32), shown)
         known = [played(policy, worlds, choosing, goal, discount)[1].mean() for policy in alone]
         single = [played(policy, worlds, starts, goal, discount) for policy in alone]
-        for place, found in enumerate(single):
-            print(f"goal {number}, policy {place}", row("alone", found), flush=True)
         results = {
             "policy for the goal": single[0],
+            **{f"policy {place}": found for place, found in enumerate(single[1:], 1)},
             "mean of the single policies": np.mean(single, axis=0),
             "best single policy": single[int(np.argmax(known))],
             **{name: played(policy, worlds, starts, goal, discount) for name, policy in improved.items()},
