@@ -1,7 +1,6 @@
 """Each value of a setting that has a few values builds an agent of its kind: none is ignored, and no two are the same."""
 
 import dataclasses
-import importlib
 import typing
 from dataclasses import replace
 
@@ -10,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 from blueprint import blueprint
-
-import recipes
+from test_refused_settings import RECIPES
 
 
 USED_WITH = {("value_flows", "normalize_q_loss"): {"acting": "one-step"}}
@@ -33,7 +31,7 @@ def choices(settings):
 
 CASES = [
     pytest.param(recipe, name, values, id=f"{recipe.name}-{name}")
-    for recipe in (importlib.import_module(f"recipes.{name}").RECIPE for name in recipes.NAMES)
+    for recipe in RECIPES
     for name, values in choices(recipe.presets["default"](None).agent)
     if not {name, (recipe.name, name)} & ELSEWHERE
 ]

@@ -208,9 +208,8 @@ class TestStudy:
         rows = read_table(Measurement, MEASURED / name / "measurements.csv")
         assert {row.seed for row in rows} == set(range(study.settings.seeds))
         shutil.copy(MEASURED / name / SETTINGS, tmp_path)
-        record_settings(
-            {"study": name, **asdict(study.settings)}, tmp_path
-        )  # refuses other settings than the stored ones
+        # Refuses other settings than those of the measurements.
+        record_settings({"study": name, **asdict(study.settings)}, tmp_path)
         text = report_text(study, Table(rows), judge(study, Table(rows)))
         assert all(statement.text in text for statement in study.statements)
         assert draw_study(study, Table(rows), tmp_path / "figure.png").stat().st_size > 0
