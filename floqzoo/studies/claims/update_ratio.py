@@ -11,7 +11,7 @@ from floqzoo.studies.critic_lab import AGENTS, ERROR, SCORE, LabSettings, lab_da
 from floqzoo.studies.study import Measurement, RunExperiment, Statement, Study, Table, Variant, measurements
 
 
-RATIOS = (1, 2, 4, 8, 16)
+RATIOS = (1, 2, 4, 8, 16, 64)
 START = 200
 """The number of transitions before the first update."""
 
@@ -86,8 +86,8 @@ RUNS = RunExperiment(
 STUDY = Study(
     name="update_ratio",
     claim="Flow critics tolerate high update-to-data ratios and learn faster with them. Monolithic critics do neither.",
-    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions: one transition is added every 1, 2, 4, 8 or "
-    "16 updates. This number is the ratio. All critics see the same data, so a higher ratio means more updates on the same "
+    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions: one transition is added every 1, 2, 4, 8, "
+    "16 or 64 updates. This number is the ratio. All critics see the same data, so a higher ratio means more updates on the same "
     "data. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
     trials=lambda settings: {
