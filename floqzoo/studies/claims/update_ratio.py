@@ -40,7 +40,7 @@ def at_highest(table: Table, arm: str) -> np.ndarray:
     return table.of(arm, table.levels(arm, SUCCESS_METRIC)[-1], SUCCESS_METRIC)
 
 
-UTD = {"ogbench-small": (1, 4, 16), "paper": (1, 2, 4, 8, 16, 32, 64, 128)}
+UTD = {"ogbench-small": (1, 4, 16, 64), "paper": (1, 2, 4, 8, 16, 32, 64, 128)}
 STEPS = {"ogbench-small": 500, "paper": 100_000}
 """The number of environment steps."""
 
