@@ -78,8 +78,8 @@ def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
     The errors are printed, stored in a new run directory, and returned.
 
     - `recipe`: A recipe whose agent is trained by the method `config.agent.method`.
-    - `config`: The settings. Each method is trained for `offline_steps` updates, which must be a multiple of
-      `log_interval`. The method `config.agent.method` is trained first.
+    - `config`: The settings. Each method is trained for `offline_steps` updates; the method `config.agent.method` is
+      trained first.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(

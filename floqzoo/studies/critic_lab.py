@@ -198,8 +198,7 @@ def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: opta
 def train(agents: PyTree, data: LabData, settings: LabSettings, **options: Any) -> PyTree:
     """Trains the agents of all seeds, and returns them; `options` are passed on to `train_members`."""
     updates, batch_size = settings.updates, settings.batch_size
-    keys, chunk = _keys(settings, 2), min(updates, 500)
-    return train_members(agents, data, keys, updates=updates, batch_size=batch_size, chunk=chunk, **options)[0]
+    return train_members(agents, data, _keys(settings, 2), updates=updates, batch_size=batch_size, **options)[0]
 
 
 def _keys(settings: LabSettings, purpose: int) -> Any:

@@ -265,7 +265,6 @@ def train_measures(
         jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys),
         updates=settings.training.updates,
         batch_size=settings.training.batch_size,
-        chunk=min(settings.training.updates, 500),
         progress=progress,
     )
     measures: dict[int, list[SuccessorMeasure]] = {horizon: [] for horizon in settings.horizons}

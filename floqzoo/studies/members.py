@@ -33,20 +33,21 @@ def train_members(
     - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)`, respectively. The first
       axis of each of their JAX arrays indexes the members, as in the output of `eqx.filter_vmap`.
     - `keys`: One key for each member.
-    - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
+    - `chunk`: The number of updates per compiled call, at least 1; the last call may have fewer.
     - `progress`: Called after each chunk with the number of updates so far.
     - `at`: A function that takes a member's data and the number of updates so far, and returns the data to sample from.
       Use it for datasets that grow during training.
 
-    **Raises** `ValueError` if `updates` is not a positive multiple of `chunk`.
+    **Raises** `ValueError` if `updates` or `chunk` is below 1.
     """
-    if updates < 1 or updates % chunk:
-        raise ValueError(f"`updates` must be a positive multiple of {chunk} (`chunk`); got {updates}.")
+    for name, number in (("updates", updates), ("chunk", chunk)):
+        if number < 1:
+            raise ValueError(f"`{name}` must be at least 1; got {number}.")
     arrays, rest = split_arrays(agents)
     data, data_rest = split_arrays(datasets)
 
-    @partial(jax.jit, donate_argnums=0)
-    def run(arrays, data, keys, first):
+    @partial(jax.jit, donate_argnums=0, static_argnames="count")
+    def run(arrays, data, keys, first, count):
         def member(arrays, data, key):
             dataset = eqx.combine(data, data_rest)
 
@@ -56,14 +57,15 @@ def train_members(
                 agent, metrics = eqx.combine(arrays, rest).update(batch, update_key)
                 return split_arrays(agent)[0], metrics.critic.critic_loss
 
-            return jax.lax.scan(update, arrays, first + jnp.arange(chunk))
+            return jax.lax.scan(update, arrays, first + jnp.arange(count))
 
         return over_seeds(member)(arrays, data, keys)
 
     arrays, losses = copied(arrays), []
     for first in range(0, updates, chunk):
-        arrays, loss = run(arrays, data, keys, first)
+        count = min(chunk, updates - first)
+        arrays, loss = run(arrays, data, keys, first, count)
         losses.append(jax.block_until_ready(loss))
         if progress is not None:
-            progress(first + chunk)
+            progress(first + count)
     return eqx.combine(arrays, rest), jnp.concatenate(losses, axis=1)

@@ -112,5 +112,3 @@ def test_bad_settings_are_refused_by_name(settings, message):
 def test_bad_sizes_are_refused_by_name():
     with pytest.raises(ValueError, match="`samples` must be at least 8; got 4"):
         chain_probe(SweepConfig(states=1, samples=4, compared=8), 2)
-    with pytest.raises(ValueError, match="`updates` must be a positive multiple of 500"):
-        train_on_chain(METHODS["td2-cfm"], np.array([0.5]), [0], TrainingSettings(updates=501))
