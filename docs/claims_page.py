@@ -44,8 +44,8 @@ which turned out to be unfair when the targets were noisy. Now each critic uses 
 scale. Each study was first run with 10 seeds, which are also the first 10 of the {seeds}. No statement or setting was changed in
 between. The ratio of 64 was added to the study of [update ratios](#update-ratio) after the others had been measured. Its statements are
 about the highest ratios. With 16 as the highest one, all three were reproduced, and floq's score was higher than at a ratio of 1 by
-0.124 [0.034, 0.266]. A study trains its agents one after another, so a ratio of 128 would take it beyond the
-two hours that we allow at this scale.
+0.124 [0.034, 0.266]. A study runs its trials one after another, so a ratio of 128 would take it beyond the two hours that we allow
+at this scale.
 
 **Statistics.** Each study compares several variants, called arms, which are paired by seed. An effect is the interquartile mean
 over seeds of the difference that a statement is about, with its 95 % bootstrap interval. *Reproduced* means that the interval

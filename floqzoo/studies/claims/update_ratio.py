@@ -86,9 +86,9 @@ RUNS = RunExperiment(
 STUDY = Study(
     name="update_ratio",
     claim="Flow critics tolerate high update-to-data ratios and learn faster with them. Monolithic critics do neither.",
-    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions: one transition is added every 1, 2, 4, 8, "
-    "16 or 64 updates. This number is the ratio. All critics see the same data, so a higher ratio means more updates on the same "
-    "data. The data come from the behaviour policy, so exploration has no effect.",
+    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions: one transition is added every "
+    f"{', '.join(map(str, RATIOS[:-1]))} or {RATIOS[-1]} updates. This number is the ratio. All critics see the same data, so a "
+    "higher ratio means more updates on the same data. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
     trials=lambda settings: {
         f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS
